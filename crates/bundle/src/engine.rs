@@ -1,0 +1,263 @@
+//! One build: options to the bundler's options, its output to modules.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use rolldown::{
+    Bundler, BundlerOptions, ChecksOptions, CodeSplittingMode, InputItem, ModuleType, OutputFormat,
+    Platform, RawMinifyOptions, ResolveOptions, SourceMapType,
+};
+use rolldown_common::{Output, OutputChunk};
+use tokio::runtime::Runtime;
+use tokio::task::JoinError;
+
+use crate::diagnostics::Reader;
+use crate::error::BundleError;
+use crate::options::BundleOptions;
+use crate::output::{Bundle, Format, Module, ModuleKind};
+use crate::plugin::WorkerPlugin;
+use crate::{decorators, tsconfig};
+
+/// The bundler blocks the threads it runs on, so it has its own; two keep one build's parsing and reading busy.
+const THREADS_MIN: usize = 2;
+const THREADS_MAX: usize = 4;
+
+/// Parser, transformer and printer recurse over the syntax tree, and generated code nests thousands deep. Only touched
+/// pages cost memory.
+const STACK_BYTES: usize = 256 * 1024 * 1024;
+
+/// The threads of every build in this process.
+pub(crate) fn runtime() -> Result<&'static Runtime, BundleError> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let threads = std::thread::available_parallelism()
+        .map_or(THREADS_MIN, usize::from)
+        .clamp(THREADS_MIN, THREADS_MAX);
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("bundle")
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+        .map_err(|source| BundleError::Threads { source })?;
+    // The bundler prints on rayon's global pool. Where the process has one already, that one serves.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("bundle-{index}"))
+        .stack_size(STACK_BYTES)
+        .build_global();
+    Ok(RUNTIME.get_or_init(|| built))
+}
+
+/// What a task that did not end by itself says for the log.
+pub(crate) fn panic_text(failure: JoinError) -> String {
+    if !failure.is_panic() {
+        return "the build was cancelled".to_owned();
+    }
+    let payload = failure.into_panic();
+    let text = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied());
+    text.unwrap_or("it panicked without a message").to_owned()
+}
+
+pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError> {
+    let root = options.real_root();
+    let entry = options.entry_path();
+    if !tokio::fs::try_exists(&entry).await.unwrap_or(false) {
+        return Err(BundleError::EntryMissing { path: entry });
+    }
+    let entry = tokio::fs::canonicalize(&entry)
+        .await
+        .map_err(|source| BundleError::Read {
+            path: entry,
+            source,
+        })?;
+
+    let plugin = Arc::new(WorkerPlugin::new(options, root.clone()));
+    let reader = Reader::new(root.clone());
+    let made = Bundler::with_plugins(
+        bundler_options(options, &root, &entry),
+        vec![Arc::clone(&plugin) as _],
+    );
+    let result = match made {
+        Ok(mut bundler) => {
+            let result = bundler.generate().await;
+            // Nothing is left open but the plugins' close hooks, and ours has none.
+            let _ = bundler.close().await;
+            result
+        }
+        Err(errors) => Err(errors),
+    };
+
+    let collected = plugin.take();
+    if let Some(actual_bytes) = collected.too_large {
+        return Err(BundleError::TooLarge {
+            actual_bytes,
+            max_bytes: options.size_max_bytes,
+        });
+    }
+    let mut watched: BTreeSet<PathBuf> = collected.read.into_iter().collect();
+    watched.insert(entry);
+    watched.extend(options.tsconfig.iter().map(|path| root.join(path)));
+    let watched: Vec<PathBuf> = watched.into_iter().collect();
+
+    let output = match result {
+        Ok(output) => output,
+        Err(errors) => {
+            return Err(BundleError::Build {
+                diagnostics: reader.errors(errors.into_vec()),
+                watched,
+            });
+        }
+    };
+    let (warnings, unresolved) = reader.warnings(output.warnings);
+    if !unresolved.is_empty() {
+        return Err(BundleError::Build {
+            diagnostics: unresolved,
+            watched,
+        });
+    }
+
+    let mut chunks = output.assets.iter().filter_map(|asset| match asset {
+        Output::Chunk(chunk) => Some(chunk.as_ref()),
+        Output::Asset(_) => None,
+    });
+    let Some(chunk) = chunks.find(|chunk| chunk.is_entry) else {
+        return Err(BundleError::Internal {
+            reason: "the output has no entry".to_owned(),
+        });
+    };
+    let left = decorators::find(chunk);
+    if !left.is_empty() {
+        return Err(BundleError::Build {
+            diagnostics: reader.at_places(&left),
+            watched,
+        });
+    }
+
+    let mut modules = vec![module(chunk)];
+    modules.extend(collected.modules);
+    check_size(&modules, options.size_max_bytes)?;
+    let exports: Vec<String> = chunk.exports.iter().map(|name| name.to_string()).collect();
+    Ok(Bundle {
+        main: chunk.filename.to_string(),
+        format: if exports.is_empty() {
+            Format::ServiceWorker
+        } else {
+            Format::Modules
+        },
+        exports,
+        modules,
+        watched,
+        warnings,
+    })
+}
+
+fn module(chunk: &OutputChunk) -> Module {
+    Module {
+        name: chunk.filename.to_string(),
+        kind: ModuleKind::EsModule,
+        body: Bytes::from(chunk.code.clone()),
+        source_map: chunk.map.as_ref().map(|map| map.to_json_string()),
+    }
+}
+
+pub(crate) fn check_size(modules: &[Module], max_bytes: u64) -> Result<(), BundleError> {
+    let actual_bytes = modules
+        .iter()
+        .map(|module| module.body.len() as u64)
+        .fold(0, u64::saturating_add);
+    if actual_bytes > max_bytes {
+        return Err(BundleError::TooLarge {
+            actual_bytes,
+            max_bytes,
+        });
+    }
+    Ok(())
+}
+
+fn bundler_options(options: &BundleOptions, root: &Path, entry: &Path) -> BundlerOptions {
+    let name = entry
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let mut define: Vec<(String, String)> = vec![
+        (
+            "process.env.NODE_ENV".to_owned(),
+            options.mode.literal().to_owned(),
+        ),
+        (
+            "navigator.userAgent".to_owned(),
+            "\"Cloudflare-Workers\"".to_owned(),
+        ),
+    ];
+    define.retain(|(name, _)| !options.define.contains_key(name));
+    define.extend(
+        options
+            .define
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+
+    BundlerOptions {
+        input: Some(vec![InputItem {
+            name: Some(name),
+            import: entry.to_string_lossy().into_owned(),
+        }]),
+        cwd: Some(root.to_path_buf()),
+        // Source maps are relative to the folder of the output, which is never written.
+        dir: Some(String::new()),
+        entry_filenames: Some("[name].js".to_owned().into()),
+        format: Some(OutputFormat::Esm),
+        platform: Some(Platform::Browser),
+        sourcemap: Some(SourceMapType::Hidden),
+        // One module: a dynamic import of the worker's own file needs no second load.
+        code_splitting: Some(CodeSplittingMode::Bool(false)),
+        module_types: Some(
+            [
+                (".txt".to_owned(), ModuleType::Js),
+                (".css".to_owned(), ModuleType::Empty),
+            ]
+            .into_iter()
+            .collect(),
+        ),
+        resolve: Some(ResolveOptions {
+            condition_names: Some(options.conditions.clone()),
+            main_fields: Some(["browser", "module", "main"].map(str::to_owned).to_vec()),
+            extensions: Some(
+                [
+                    ".tsx", ".ts", ".jsx", ".js", ".mts", ".mjs", ".cts", ".cjs", ".json",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
+            ),
+            ..ResolveOptions::default()
+        }),
+        define: Some(define.into_iter().collect()),
+        minify: Some(RawMinifyOptions::Bool(options.minify)),
+        keep_names: Some(true),
+        transform: Some(tsconfig::transform(tsconfig::jsx(options, entry))),
+        tsconfig: options
+            .tsconfig
+            .as_ref()
+            .map(|path| tsconfig::option(&root.join(path))),
+        checks: Some(ChecksOptions {
+            // The worker's author can change neither the order nor the comments of npm's packages.
+            circular_dependency: Some(false),
+            invalid_annotation: Some(false),
+            ineffective_dynamic_import: Some(false),
+            large_barrel_modules: Some(false),
+            plugin_timings: Some(false),
+            prefer_builtin_feature: Some(false),
+            ..ChecksOptions::default()
+        }),
+        ..BundlerOptions::default()
+    }
+}
