@@ -43,6 +43,9 @@ pub(crate) const ALLOWED: &[c_long] = &[
     libc::SYS_ppoll,
     libc::SYS_futex,
     libc::SYS_sched_yield,
+    // Reading priorities: V8's mutexes do so before they wait, and complain for each wait without it.
+    libc::SYS_sched_getparam,
+    libc::SYS_sched_getscheduler,
     // Time.
     libc::SYS_clock_gettime,
     libc::SYS_clock_getres,
