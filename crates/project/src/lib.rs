@@ -1,1 +1,67 @@
+//! What a developer wrote about one worker, read into types that cannot be wrong.
+//!
+//! [`load`] takes a script, a folder or a config file (`wrangler.json`, `wrangler.jsonc`, `wrangler.toml`) and gives
+//! a [`Project`]: every name valid, every path resolved and existing, every environment already merged by wrangler's
+//! inheritance rules. Whoever holds a `Project` checks nothing again.
+//!
+//! What holds:
+//! - A key this crate does not know is a [`Warning`], never an error: a config written for a newer wrangler still runs.
+//! - A known key with a wrong value is a [`Problem`] with file, line, column, key path, what was expected and what was
+//!   found. All problems of a file are reported at once.
+//! - JSON, JSONC and TOML become one spanned tree (`tree`) before any meaning is read from them, so each rule is
+//!   written once.
+//! - Everything is bounded: [`FILE_BYTES_MAX`] per file, [`ENV_ENTRIES_MAX`] secrets, and no path may leave the
+//!   repository the project lives in.
+//! - Nothing here prints a secret's value: [`Secret`] hides it from `Debug`, and messages about `.dev.vars` and `.env`
+//!   name the key only.
+//!
+//! It reads files and, for names listed under `secrets.required`, the process environment. It starts nothing, writes
+//! nothing and follows no reference to the network.
 #![forbid(unsafe_code)]
+
+mod assemble;
+mod assets;
+mod bindings;
+mod bundling;
+mod dotenv;
+mod error;
+mod expand;
+mod file;
+mod jsonc;
+mod limits;
+mod locate;
+mod name;
+mod network;
+mod paths;
+mod project;
+mod reader;
+mod secrets;
+mod settings;
+mod toml;
+mod tree;
+mod unavailable;
+mod warning;
+
+use std::path::Path;
+
+pub use crate::{
+    dotenv::ENV_ENTRIES_MAX,
+    error::{Location, Problem, ProblemKind, Problems, ProjectError},
+    file::FILE_BYTES_MAX,
+    name::{
+        BindingName, CompatibilityDate, Cron, EnvironmentName, InvalidDate, InvalidName, WorkerName,
+    },
+    project::{
+        AssetRoutes, Assets, Build, Bundling, Dev, DevAddress, HtmlHandling, Limits, ModuleRule,
+        ModuleType, NotFoundHandling, Project, Route, RunWorkerFirst, Secret, Service, Var, Zone,
+    },
+    unavailable::{BindingKind, UnavailableBinding},
+    warning::{Warning, WarningKind},
+};
+
+/// Reads the project at `path`, as the environment `env` sees it (`None` is the top level).
+///
+/// `path` is a script (`.js`, `.mjs`, `.jsx`, `.ts`, `.mts`, `.tsx`), a folder, or a config file.
+pub fn load(path: &Path, env: Option<&str>) -> Result<Project, ProjectError> {
+    assemble::load(path, env, &|name| std::env::var(name).ok())
+}

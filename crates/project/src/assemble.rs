@@ -1,0 +1,247 @@
+//! From a path to a project: read the config, apply the environment, resolve the paths, add the secrets.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    assets::AssetSettings,
+    bindings::Taken,
+    error::{Location, ProblemKind, ProjectError},
+    file::SourceFile,
+    jsonc,
+    locate::{self, Format, Target},
+    name::{CompatibilityDate, EnvironmentName, WorkerName},
+    paths::{self, Paths},
+    project::{Assets, Project, RunWorkerFirst},
+    reader::Reader,
+    secrets::{self, ProcessEnv},
+    settings::{self, Settings},
+    toml,
+    warning::{Warning, WarningKind, Warnings},
+};
+
+pub(crate) fn load(
+    path: &Path,
+    env: Option<&str>,
+    process: ProcessEnv<'_>,
+) -> Result<Project, ProjectError> {
+    let environment = env
+        .map(|name| {
+            name.parse::<EnvironmentName>()
+                .map_err(|source| ProjectError::EnvironmentName {
+                    name: name.to_owned(),
+                    source,
+                })
+        })
+        .transpose()?;
+    match locate::locate(path)? {
+        Target::Script { file } => {
+            let name = stem_name(&file);
+            load_bare(name, &locate::folder_of(&file), &file, environment, process)
+        }
+        Target::Bare { folder, main } => {
+            let root = paths::canonical(&folder)?;
+            let mut project = load_bare(folder_name(&root), &folder, &main, environment, process)?;
+            project.inputs.extend(locate::candidates(&root));
+            Ok(project)
+        }
+        Target::Config {
+            folder,
+            file,
+            format,
+            shadowed,
+        } => {
+            let source = SourceFile::read(&file)?;
+            let mut project = load_config(&folder, &source, format, environment, process)?;
+            project
+                .warnings
+                .extend(shadowed.into_iter().map(|path| Warning {
+                    at: start_of(path),
+                    key: None,
+                    kind: WarningKind::Shadowed { used: file.clone() },
+                }));
+            Ok(project)
+        }
+    }
+}
+
+/// A worker without a config: all defaults, and the secrets beside it.
+fn load_bare(
+    name: WorkerName,
+    folder: &Path,
+    main: &Path,
+    environment: Option<EnvironmentName>,
+    process: ProcessEnv<'_>,
+) -> Result<Project, ProjectError> {
+    let root = paths::canonical(folder)?;
+    let mut project = Project::new(name, root);
+    project.main = Some(paths::canonical(main)?);
+    let mut warnings = Warnings::default();
+    project.secrets = secrets::read(
+        &project.root,
+        environment.as_ref(),
+        None,
+        process,
+        &mut warnings,
+    )?;
+    project.warnings = warnings.finish();
+    project.inputs = secrets::candidates(&project.root, environment.as_ref());
+    project.environment = environment;
+    Ok(project)
+}
+
+fn load_config(
+    folder: &Path,
+    source: &SourceFile,
+    format: Format,
+    environment: Option<EnvironmentName>,
+    process: ProcessEnv<'_>,
+) -> Result<Project, ProjectError> {
+    let tree = match format {
+        Format::Jsonc => jsonc::parse(source)?,
+        Format::Toml => toml::parse(source)?,
+    };
+    let paths = Paths::new(folder)?;
+    let mut reader = Reader::new(source);
+    let mut settings = settings::read(&mut reader, source, &tree, environment.as_ref())?;
+    let mut taken = std::mem::take(&mut settings.bindings.taken);
+    let required = settings.bindings.secrets_required.take();
+    let mut project = resolve(&mut reader, source, &paths, settings, &mut taken);
+    let mut warnings = reader.warnings;
+    reader.problems.check()?;
+
+    project.config = Some(paths::canonical(source.path())?);
+    project.inputs = project.config.iter().cloned().collect();
+    project.inputs.extend(locate::candidates(paths.root()));
+    project
+        .inputs
+        .extend(secrets::candidates(paths.root(), environment.as_ref()));
+    project.inputs.dedup();
+    let mut found = secrets::read(
+        paths.root(),
+        environment.as_ref(),
+        required.as_deref(),
+        process,
+        &mut warnings,
+    )?;
+    let vars = &project.vars;
+    secrets::drop_shadowed(
+        &mut found,
+        &taken,
+        |name| vars.contains_key(name),
+        source,
+        &mut warnings,
+    );
+    project.vars.retain(|name, _| !found.contains_key(name));
+    project.secrets = found;
+    project.warnings = warnings.finish();
+    project.environment = environment;
+    Ok(project)
+}
+
+/// The checks that need more than one key, or the file system.
+fn resolve(
+    reader: &mut Reader<'_>,
+    source: &SourceFile,
+    paths: &Paths,
+    settings: Settings,
+    taken: &mut Taken,
+) -> Project {
+    let name = settings.name.unwrap_or_else(|| folder_name(paths.root()));
+    let mut project = Project::new(name, paths.root().to_owned());
+    project.compatibility_date = settings.compatibility_date.unwrap_or_else(|| {
+        let used = CompatibilityDate::today();
+        reader.warnings.push(|| Warning {
+            at: source.locate(0),
+            key: None,
+            kind: WarningKind::NoCompatibilityDate { used },
+        });
+        used
+    });
+    let command = settings.bundling.build.as_ref();
+    project.main = settings
+        .main
+        .as_ref()
+        .and_then(|main| paths.main(reader, main, command.map(|build| build.command.as_str())));
+    // A `main` or `assets` that is there but wrong has its own problem.
+    if settings.main.is_none() && settings.assets.is_none() && reader.problems.is_empty() {
+        let kind = ProblemKind::NothingToServe;
+        reader.problem_at(source.locate(0), "main".to_owned(), kind);
+    }
+    let has_main = settings.main.is_some();
+    project.assets = settings
+        .assets
+        .and_then(|assets| resolve_assets(reader, paths, assets, has_main, taken));
+    let tsconfig = settings.bundling.tsconfig.clone();
+    let base_dir = settings.bundling.base_dir.clone();
+    project.bundling = settings.bundling.finish(settings.define, settings.alias);
+    project.bundling.tsconfig = tsconfig.and_then(|path| paths.file(reader, &path));
+    project.bundling.base_dir = base_dir.and_then(|path| paths.folder(reader, &path));
+    project.compatibility_flags = settings.compatibility_flags.unwrap_or_default();
+    project.limits = settings.limits.unwrap_or_default();
+    project.crons = settings.crons.unwrap_or_default();
+    project.routes = settings.routes.unwrap_or_default();
+    project.dev = settings.dev;
+    project.vars = settings.bindings.vars;
+    project.services = settings.bindings.services;
+    project.version_metadata = settings.bindings.version_metadata;
+    project.unavailable = settings.bindings.unavailable;
+    project.unavailable.extend(settings.globals);
+    project
+}
+
+fn resolve_assets(
+    reader: &mut Reader<'_>,
+    paths: &Paths,
+    assets: AssetSettings,
+    has_main: bool,
+    taken: &mut Taken,
+) -> Option<Assets> {
+    let directory = paths.folder(reader, &assets.directory)?;
+    if paths.root().starts_with(&directory) {
+        reader.warnings.push(|| Warning {
+            at: assets.directory.at.clone(),
+            key: Some(assets.directory.key.clone()),
+            kind: WarningKind::AssetsExposeProject,
+        });
+    }
+    if let Some(binding) = &assets.binding {
+        if !has_main {
+            let (at, key) = (binding.at.clone(), binding.key.clone());
+            reader.problem_at(at, key, ProblemKind::NeedsMain);
+        }
+        taken.take_placed(reader, binding);
+    }
+    if let Some(first) = &assets.run_worker_first
+        && first.value != RunWorkerFirst::Never
+        && !has_main
+    {
+        let (at, key) = (first.at.clone(), first.key.clone());
+        reader.problem_at(at, key, ProblemKind::NeedsMain);
+    }
+    Some(Assets {
+        directory,
+        binding: assets.binding.map(|binding| binding.value),
+        html_handling: assets.html_handling,
+        not_found_handling: assets.not_found_handling,
+        run_worker_first: assets
+            .run_worker_first
+            .map(|first| first.value)
+            .unwrap_or_default(),
+    })
+}
+
+fn stem_name(file: &Path) -> WorkerName {
+    WorkerName::sanitised(&file.file_stem().unwrap_or_default().to_string_lossy())
+}
+
+fn folder_name(root: &Path) -> WorkerName {
+    WorkerName::sanitised(&root.file_name().unwrap_or_default().to_string_lossy())
+}
+
+fn start_of(file: PathBuf) -> Location {
+    Location {
+        file,
+        line: 1,
+        column: 1,
+    }
+}

@@ -1,0 +1,35 @@
+//! `limits`: what the author asks for, within what can be meant.
+
+use std::time::Duration;
+
+use crate::{
+    project::Limits,
+    reader::{At, Reader},
+};
+
+/// Above these a number is taken for a slip (seconds for milliseconds, bytes for megabytes).
+const CPU_MS_MAX: u64 = 15 * 60 * 1000;
+const WALL_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+const STARTUP_MS_MAX: u64 = 60 * 1000;
+const MEMORY_MB_MAX: u64 = 64 * 1024;
+const SUBREQUESTS_MAX: u64 = 10_000_000;
+
+const MIB: u64 = 1024 * 1024;
+
+pub(crate) fn read(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Limits> {
+    let mut fields = reader.fields(at)?;
+    let mut number = |key, range| {
+        let at = fields.get(key)?;
+        reader.integer(&at, range)
+    };
+    let limits = Limits {
+        cpu: number("cpu_ms", 1..=CPU_MS_MAX).map(Duration::from_millis),
+        subrequests: number("subrequests", 0..=SUBREQUESTS_MAX)
+            .and_then(|count| u32::try_from(count).ok()),
+        wall: number("wall_ms", 1..=WALL_MS_MAX).map(Duration::from_millis),
+        memory_bytes: number("memory_mb", 1..=MEMORY_MB_MAX).map(|megabytes| megabytes * MIB),
+        startup: number("startup_ms", 1..=STARTUP_MS_MAX).map(Duration::from_millis),
+    };
+    fields.finish(reader);
+    Some(limits)
+}

@@ -1,0 +1,136 @@
+//! Paths a config names: they exist, are of the right kind, and stay in the repository.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    error::{ProblemKind, ProjectError},
+    reader::{Placed, Reader},
+};
+
+/// Where relative paths start, and what no path may leave, symlinks included.
+///
+/// The boundary is the repository the project lives in (the nearest folder above with `.git`), because in a repository
+/// of several packages a worker's assets are often another package's output (`../web/dist`). Without a repository it
+/// is the project's own folder.
+#[derive(Debug)]
+pub(crate) struct Paths {
+    root: PathBuf,
+    boundary: PathBuf,
+}
+
+// === impl Paths ===
+
+impl Paths {
+    pub(crate) fn new(folder: &Path) -> Result<Self, ProjectError> {
+        let root = canonical(folder)?;
+        let boundary = root
+            .ancestors()
+            .find(|folder| folder.join(".git").exists())
+            .unwrap_or(&root)
+            .to_owned();
+        Ok(Self { root, boundary })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn file(&self, reader: &mut Reader<'_>, given: &Placed<String>) -> Option<PathBuf> {
+        self.resolve(reader, given, Path::is_file, |given, path| {
+            ProblemKind::FileMissing { given, path }
+        })
+    }
+
+    /// The worker's file; where a build command makes it, its absence is put down to that.
+    pub(crate) fn main(
+        &self,
+        reader: &mut Reader<'_>,
+        given: &Placed<String>,
+        build_command: Option<&str>,
+    ) -> Option<PathBuf> {
+        if given.value.ends_with(".py") {
+            let kind = ProblemKind::Python {
+                given: given.value.clone(),
+            };
+            reader.problem_at(given.at.clone(), given.key.clone(), kind);
+            return None;
+        }
+        self.resolve(
+            reader,
+            given,
+            Path::is_file,
+            |given, path| match build_command {
+                Some(command) => ProblemKind::FileNotBuilt {
+                    given,
+                    path,
+                    command: command.to_owned(),
+                },
+                None => ProblemKind::FileMissing { given, path },
+            },
+        )
+    }
+
+    pub(crate) fn folder(
+        &self,
+        reader: &mut Reader<'_>,
+        given: &Placed<String>,
+    ) -> Option<PathBuf> {
+        self.resolve(reader, given, Path::is_dir, |given, path| {
+            ProblemKind::FolderMissing { given, path }
+        })
+    }
+
+    fn resolve(
+        &self,
+        reader: &mut Reader<'_>,
+        given: &Placed<String>,
+        fits: fn(&Path) -> bool,
+        missing: impl FnOnce(String, PathBuf) -> ProblemKind,
+    ) -> Option<PathBuf> {
+        let text = given.value.clone();
+        let path = normal(&self.root.join(&text));
+        let escapes = |path: &Path| !path.starts_with(&self.boundary);
+        let real = path.canonicalize().ok();
+        // Whether something exists outside is nobody's business, so the boundary is checked first.
+        let kind = if escapes(&path) || real.as_deref().is_some_and(escapes) {
+            ProblemKind::PathEscapes {
+                given: text,
+                boundary: self.boundary.clone(),
+            }
+        } else {
+            match real {
+                Some(real) if fits(&real) => return Some(real),
+                _ => missing(text, path),
+            }
+        };
+        reader.problem_at(given.at.clone(), given.key.clone(), kind);
+        None
+    }
+}
+
+pub(crate) fn canonical(path: &Path) -> Result<PathBuf, ProjectError> {
+    path.canonicalize().map_err(|source| {
+        let path = path.to_owned();
+        match source.kind() {
+            std::io::ErrorKind::NotFound => ProjectError::NotFound { path },
+            _ => ProjectError::Read { path, source },
+        }
+    })
+}
+
+/// `path` without `.` and `..`, by its text alone.
+fn normal(path: &Path) -> PathBuf {
+    use std::path::Component;
+
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}

@@ -1,0 +1,250 @@
+//! The project itself: plain data.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, time::Duration};
+
+use crate::{
+    name::{BindingName, CompatibilityDate, Cron, EnvironmentName, WorkerName},
+    unavailable::UnavailableBinding,
+    warning::Warning,
+};
+
+/// One worker as its author declared it, in one environment. Paths are absolute, free of symlinks, and existed when
+/// they were read. Binding names are unique over all of `vars`, `secrets`, `services`, `assets`, `version_metadata`
+/// and `unavailable`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Project {
+    pub name: WorkerName,
+    /// The folder relative paths start at: that of the config, or of the script.
+    pub root: PathBuf,
+    /// The config file, where there is one.
+    pub config: Option<PathBuf>,
+    pub environment: Option<EnvironmentName>,
+    /// The worker's file. `None` only when `assets` is there: a site without a worker.
+    pub main: Option<PathBuf>,
+    pub compatibility_date: CompatibilityDate,
+    pub compatibility_flags: Vec<String>,
+    pub vars: BTreeMap<BindingName, Var>,
+    /// From `.dev.vars` or `.env`. A secret replaces the variable of the same name.
+    pub secrets: BTreeMap<BindingName, Secret>,
+    pub services: Vec<Service>,
+    pub assets: Option<Assets>,
+    pub version_metadata: Option<BindingName>,
+    /// Bindings that are declared but that this version of Selvedge cannot provide yet.
+    pub unavailable: Vec<UnavailableBinding>,
+    pub limits: Limits,
+    pub bundling: Bundling,
+    pub crons: Vec<Cron>,
+    pub routes: Vec<Route>,
+    pub dev: Dev,
+    /// Every file whose content, appearance or disappearance changes this value: the config and the secret files,
+    /// whether they exist or not. Sources are not among them; the bundler knows those.
+    pub inputs: Vec<PathBuf>,
+    pub warnings: Vec<Warning>,
+}
+
+/// The value of a variable: a string stays a string, all else is JSON.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Var {
+    Text(String),
+    Json(serde_json::Value),
+}
+
+/// A value that must not be shown. `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// A binding to another worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    pub binding: BindingName,
+    pub service: WorkerName,
+    /// The named export to call; `None` is the default export.
+    pub entrypoint: Option<String>,
+    /// What the callee sees as `ctx.props`.
+    pub props: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assets {
+    pub directory: PathBuf,
+    pub binding: Option<BindingName>,
+    pub html_handling: HtmlHandling,
+    pub not_found_handling: NotFoundHandling,
+    pub run_worker_first: RunWorkerFirst,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HtmlHandling {
+    #[default]
+    AutoTrailingSlash,
+    ForceTrailingSlash,
+    DropTrailingSlash,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NotFoundHandling {
+    SinglePageApplication,
+    NotFoundPage,
+    #[default]
+    None,
+}
+
+/// Which requests reach the worker before the assets are looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum RunWorkerFirst {
+    #[default]
+    Never,
+    Always,
+    Matching(AssetRoutes),
+}
+
+/// Paths start with `/`; `*` stands for any characters. `assets` wins over `worker`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetRoutes {
+    /// Never empty.
+    pub worker: Vec<String>,
+    /// The rules written with `!`, without it.
+    pub assets: Vec<String>,
+}
+
+/// Limits the author asked for; `None` is the platform's default. `wall`, `memory_bytes` and `startup` are Selvedge's
+/// own (`limits.wall_ms`, `limits.memory_mb`, `limits.startup_ms`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    pub cpu: Option<Duration>,
+    pub subrequests: Option<u32>,
+    pub wall: Option<Duration>,
+    pub memory_bytes: Option<u64>,
+    pub startup: Option<Duration>,
+}
+
+/// How sources become the modules of a version.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Bundling {
+    /// In the author's order; they come before the platform's own rules.
+    pub rules: Vec<ModuleRule>,
+    pub no_bundle: bool,
+    pub minify: bool,
+    pub keep_names: Option<bool>,
+    pub find_additional_modules: Option<bool>,
+    pub preserve_file_names: bool,
+    pub base_dir: Option<PathBuf>,
+    /// Identifier to the JavaScript expression that replaces it.
+    pub define: BTreeMap<String, String>,
+    /// Module to the module (a package, or a path relative to the root) imported in its place.
+    pub alias: BTreeMap<String, String>,
+    pub tsconfig: Option<PathBuf>,
+    pub jsx_factory: Option<String>,
+    pub jsx_fragment: Option<String>,
+    /// A command that makes `main`. Selvedge does not run it.
+    pub build: Option<Build>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    pub command: String,
+    pub cwd: Option<String>,
+    pub watch: Vec<String>,
+}
+
+/// Which type files are imported as. In a glob, `*` stays in a folder and `**` does not; every other character is
+/// itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleRule {
+    pub module_type: ModuleType,
+    /// Never empty.
+    pub globs: Vec<String>,
+    /// Whether later rules of the same type, the platform's among them, still apply.
+    pub fallthrough: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModuleType {
+    EsModule,
+    CommonJs,
+    CompiledWasm,
+    Text,
+    Data,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub pattern: String,
+    pub zone: Option<Zone>,
+    pub custom_domain: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Zone {
+    Id(String),
+    Name(String),
+}
+
+/// What the config says about the local server; the command line wins over it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dev {
+    /// 0 is any free port.
+    pub port: Option<u16>,
+    pub address: Option<DevAddress>,
+    /// The host the worker sees requests for.
+    pub host: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DevAddress {
+    Localhost,
+    /// Every address of the machine, written `*`.
+    Any,
+    Ip(IpAddr),
+}
+
+// === impl Project ===
+
+impl Project {
+    /// A worker about which nothing is known but its name and place: every setting at its default.
+    pub(crate) fn new(name: WorkerName, root: PathBuf) -> Self {
+        Self {
+            name,
+            root,
+            config: None,
+            environment: None,
+            main: None,
+            compatibility_date: CompatibilityDate::today(),
+            compatibility_flags: Vec::new(),
+            vars: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            services: Vec::new(),
+            assets: None,
+            version_metadata: None,
+            unavailable: Vec::new(),
+            limits: Limits::default(),
+            bundling: Bundling::default(),
+            crons: Vec::new(),
+            routes: Vec::new(),
+            dev: Dev::default(),
+            inputs: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+// === impl Secret ===
+
+impl Secret {
+    pub(crate) fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value, for the worker's `env` and nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

@@ -1,0 +1,11 @@
+//! Projects on disk, loaded through the public API.
+
+// A helper is test code too, which clippy.toml's exceptions for `#[test]` functions do not reach.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod config;
+mod environments;
+mod mistakes;
+mod secrets;
+mod support;
+mod targets;
