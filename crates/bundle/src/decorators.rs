@@ -37,7 +37,11 @@ pub(crate) fn find(chunk: &OutputChunk) -> Vec<Position> {
         let line = before.matches('\n').count() + 1;
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(start..)?.encode_utf16().count() + 1;
-        map.original_position(u32::try_from(line).ok()?, u32::try_from(column).ok()?)
+        let name = map.original_position(u32::try_from(line).ok()?, u32::try_from(column).ok()?)?;
+        Some(Position {
+            column: name.column.saturating_sub(1).max(1),
+            ..name
+        })
     });
     places.take(REPORTED_MAX).collect()
 }
@@ -46,6 +50,7 @@ struct Found(Vec<usize>);
 
 impl<'a> Visit<'a> for Found {
     fn visit_decorator(&mut self, decorator: &Decorator<'a>) {
+        // Past the `@`: source maps have the place of the name.
         self.0.push(decorator.span.start as usize + 1);
     }
 }

@@ -2,23 +2,27 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rolldown::{
-    Bundler, BundlerOptions, ChecksOptions, CodeSplittingMode, InputItem, ModuleType, OutputFormat,
-    Platform, RawMinifyOptions, ResolveOptions, SourceMapType,
+    BundleOutput, Bundler, BundlerOptions, ChecksOptions, CodeSplittingMode, CommentsOptions,
+    InputItem, ModuleType, OutputFormat, Platform, RawMinifyOptions, ResolveOptions, SourceMapType,
+    TsConfig,
 };
 use rolldown_common::{Output, OutputChunk};
+use rolldown_error::BatchedBuildDiagnostic;
 use tokio::runtime::Runtime;
 use tokio::task::JoinError;
 
+use crate::decorators;
 use crate::diagnostics::Reader;
 use crate::error::BundleError;
 use crate::options::BundleOptions;
 use crate::output::{Bundle, Format, Module, ModuleKind};
 use crate::plugin::WorkerPlugin;
-use crate::{decorators, tsconfig};
+use crate::reexports::{self, Missing};
+use crate::tsconfig::Compiler;
 
 /// The bundler blocks the threads it runs on, so it has its own; two keep one build's parsing and reading busy.
 const THREADS_MIN: usize = 2;
@@ -28,9 +32,19 @@ const THREADS_MAX: usize = 4;
 /// pages cost memory.
 const STACK_BYTES: usize = 256 * 1024 * 1024;
 
+/// How many builds one may take: each after the first settles names that turned out to be types, and a chain of files
+/// that pass one on settles a link at a time.
+const ATTEMPTS_MAX: u32 = 8;
+
 /// The threads of every build in this process.
 pub(crate) fn runtime() -> Result<&'static Runtime, BundleError> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    static STARTING: Mutex<()> = Mutex::new(());
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    // One caller starts the threads: a second runtime could not be dropped again, as callers are asynchronous.
+    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
@@ -79,43 +93,39 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
             source,
         })?;
 
-    let plugin = Arc::new(WorkerPlugin::new(options, root.clone()));
     let reader = Reader::new(root.clone());
-    let made = Bundler::with_plugins(
-        bundler_options(options, &root, &entry),
-        vec![Arc::clone(&plugin) as _],
-    );
-    let result = match made {
-        Ok(mut bundler) => {
-            let result = bundler.generate().await;
-            // Nothing is left open but the plugins' close hooks, and ours has none.
-            let _ = bundler.close().await;
-            result
-        }
-        Err(errors) => Err(errors),
-    };
-
-    let collected = plugin.take();
-    if let Some(actual_bytes) = collected.too_large {
-        return Err(BundleError::TooLarge {
-            actual_bytes,
-            max_bytes: options.size_max_bytes,
-        });
-    }
-    let mut watched: BTreeSet<PathBuf> = collected.read.into_iter().collect();
-    watched.insert(entry);
-    watched.extend(options.tsconfig.iter().map(|path| root.join(path)));
-    let watched: Vec<PathBuf> = watched.into_iter().collect();
-
-    let output = match result {
-        Ok(output) => output,
-        Err(errors) => {
-            return Err(BundleError::Build {
-                diagnostics: reader.errors(errors.into_vec()),
-                watched,
+    let compiler = Compiler::of(options, &entry);
+    let mut read: BTreeSet<PathBuf> = compiler.file.iter().cloned().collect();
+    read.insert(entry.clone());
+    let mut missing = Missing::new();
+    let mut attempts_left = ATTEMPTS_MAX;
+    let (output, collected) = loop {
+        let plugin = Arc::new(WorkerPlugin::new(options, root.clone(), missing.clone()));
+        let bundler_options = bundler_options(options, &compiler, &root, &entry);
+        let result = generate(bundler_options, Arc::clone(&plugin)).await;
+        let collected = plugin.take();
+        if let Some(actual_bytes) = collected.too_large {
+            return Err(BundleError::TooLarge {
+                actual_bytes,
+                max_bytes: options.size_max_bytes,
             });
         }
+        read.extend(collected.read);
+        attempts_left -= 1;
+        match result {
+            Ok(output) => break (output, collected.modules),
+            Err(errors) => {
+                let errors = errors.into_vec();
+                if attempts_left == 0 || !reexports::note(&errors, &mut missing, &root) {
+                    return Err(BundleError::Build {
+                        diagnostics: reader.errors(errors),
+                        watched: read.into_iter().collect(),
+                    });
+                }
+            }
+        }
     };
+    let watched: Vec<PathBuf> = read.into_iter().collect();
     let (warnings, unresolved) = reader.warnings(output.warnings);
     if !unresolved.is_empty() {
         return Err(BundleError::Build {
@@ -142,7 +152,7 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
     }
 
     let mut modules = vec![module(chunk)];
-    modules.extend(collected.modules);
+    modules.extend(collected);
     check_size(&modules, options.size_max_bytes)?;
     let exports: Vec<String> = chunk.exports.iter().map(|name| name.to_string()).collect();
     Ok(Bundle {
@@ -182,7 +192,23 @@ pub(crate) fn check_size(modules: &[Module], max_bytes: u64) -> Result<(), Bundl
     Ok(())
 }
 
-fn bundler_options(options: &BundleOptions, root: &Path, entry: &Path) -> BundlerOptions {
+async fn generate(
+    options: BundlerOptions,
+    plugin: Arc<WorkerPlugin>,
+) -> Result<BundleOutput, BatchedBuildDiagnostic> {
+    let mut bundler = Bundler::with_plugins(options, vec![plugin as _])?;
+    let result = bundler.generate().await;
+    // Nothing is left open but the plugins' close hooks, and ours has none.
+    let _ = bundler.close().await;
+    result
+}
+
+fn bundler_options(
+    options: &BundleOptions,
+    compiler: &Compiler,
+    root: &Path,
+    entry: &Path,
+) -> BundlerOptions {
     let name = entry
         .file_stem()
         .unwrap_or_default()
@@ -220,13 +246,11 @@ fn bundler_options(options: &BundleOptions, root: &Path, entry: &Path) -> Bundle
         sourcemap: Some(SourceMapType::Hidden),
         // One module: a dynamic import of the worker's own file needs no second load.
         code_splitting: Some(CodeSplittingMode::Bool(false)),
+        // As in esbuild's output without a style sheet: the import is there and does nothing.
         module_types: Some(
-            [
-                (".txt".to_owned(), ModuleType::Js),
-                (".css".to_owned(), ModuleType::Empty),
-            ]
-            .into_iter()
-            .collect(),
+            [(".css".to_owned(), ModuleType::Empty)]
+                .into_iter()
+                .collect(),
         ),
         resolve: Some(ResolveOptions {
             condition_names: Some(options.conditions.clone()),
@@ -243,11 +267,16 @@ fn bundler_options(options: &BundleOptions, root: &Path, entry: &Path) -> Bundle
         define: Some(define.into_iter().collect()),
         minify: Some(RawMinifyOptions::Bool(options.minify)),
         keep_names: Some(true),
-        transform: Some(tsconfig::transform(tsconfig::jsx(options, entry))),
+        comments: Some(CommentsOptions {
+            legal: true,
+            annotation: false,
+            jsdoc: false,
+        }),
+        transform: Some(compiler.transform.clone()),
         tsconfig: options
             .tsconfig
             .as_ref()
-            .map(|path| tsconfig::option(&root.join(path))),
+            .map(|path| TsConfig::Manual(root.join(path))),
         checks: Some(ChecksOptions {
             // The worker's author can change neither the order nor the comments of npm's packages.
             circular_dependency: Some(false),

@@ -22,6 +22,7 @@ mod no_bundle;
 mod options;
 mod output;
 mod plugin;
+mod reexports;
 mod rules;
 mod source_map;
 mod tsconfig;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use oxc::allocator::Allocator;
 use oxc::parser::Parser;
 use oxc::span::SourceType;
+use oxc::syntax::module_record::ExportExportName;
 
 use crate::diagnostics::Reader;
 use crate::engine::check_size;
@@ -116,6 +117,14 @@ fn exports(
         .keys()
         .map(|name| name.to_string())
         .collect();
+    let default = ExportExportName::is_default;
+    if record
+        .local_export_entries
+        .iter()
+        .any(|entry| default(&entry.export_name))
+    {
+        names.push("default".to_owned());
+    }
     names.sort();
     names.dedup();
     let has_exports = !names.is_empty() || !record.star_export_entries.is_empty();

@@ -12,13 +12,15 @@ use rolldown_common::side_effects::HookSideEffects;
 use rolldown_common::{ImportKind, ModuleType, ResolvedExternal};
 use rolldown_plugin::{
     HookLoadArgs, HookLoadOutput, HookLoadReturn, HookResolveIdArgs, HookResolveIdOutput,
-    HookResolveIdReturn, HookTransformArgs, HookTransformOutput, HookTransformOutputMap,
-    HookTransformReturn, HookUsage, Plugin, PluginContext, PluginContextResolveOptions,
-    SharedLoadPluginContext, SharedTransformPluginContext,
+    HookResolveIdReturn, HookTransformArgs, HookTransformAstArgs, HookTransformAstReturn,
+    HookTransformOutput, HookTransformOutputMap, HookTransformReturn, HookUsage, Plugin,
+    PluginContext, PluginContextResolveOptions, SharedLoadPluginContext,
+    SharedTransformPluginContext,
 };
 
 use crate::options::BundleOptions;
 use crate::output::{Module, ModuleKind};
+use crate::reexports::{self, Missing};
 use crate::rules::Rules;
 
 /// Names the wrapper that stands between a `require` and a module only an `import` can reach.
@@ -40,6 +42,8 @@ pub(crate) struct WorkerPlugin {
     alias: BTreeMap<String, String>,
     rules: Rules,
     size_max_bytes: u64,
+    /// What an earlier attempt did not find.
+    missing: Missing,
     state: Mutex<State>,
 }
 
@@ -61,12 +65,13 @@ pub(crate) struct Collected {
 }
 
 impl WorkerPlugin {
-    pub(crate) fn new(options: &BundleOptions, root: PathBuf) -> Self {
+    pub(crate) fn new(options: &BundleOptions, root: PathBuf, missing: Missing) -> Self {
         Self {
             root,
             alias: options.alias.clone(),
             rules: Rules::new(&options.rules),
             size_max_bytes: options.size_max_bytes,
+            missing,
             state: Mutex::default(),
         }
     }
@@ -143,7 +148,12 @@ impl Plugin for WorkerPlugin {
     }
 
     fn register_hook_usage(&self) -> HookUsage {
-        HookUsage::ResolveId | HookUsage::Load | HookUsage::Transform
+        let always = HookUsage::ResolveId | HookUsage::Load | HookUsage::Transform;
+        if self.missing.is_empty() {
+            always
+        } else {
+            always | HookUsage::TransformAst
+        }
     }
 
     async fn resolve_id(
@@ -225,6 +235,19 @@ impl Plugin for WorkerPlugin {
             side_effects: None,
             module_type: Some(ModuleType::Jsx),
         }))
+    }
+
+    async fn transform_ast(
+        &self,
+        _context: &PluginContext,
+        mut args: HookTransformAstArgs<'_>,
+    ) -> HookTransformAstReturn {
+        if let Some(offsets) = self.missing.get(Path::new(args.id)) {
+            args.ast.program.with_mut(|fields| {
+                reexports::mark(fields.program, fields.source, offsets);
+            });
+        }
+        Ok(args.ast)
     }
 }
 

@@ -4,46 +4,67 @@
 //! while the tools that Workers are written for call `React.createElement`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use oxc_resolver::{ResolveOptions, Resolver, TsconfigDiscovery};
-use rolldown::{Either, JsxOptions};
+use oxc_resolver::{ResolveOptions, Resolver, TsConfig, TsconfigDiscovery};
+use rolldown::{BundlerTransformOptions, Either, JsxOptions};
 
 use crate::options::{BundleOptions, Jsx};
 
-pub(crate) fn jsx(options: &BundleOptions, entry: &Path) -> JsxOptions {
-    match &options.jsx {
-        Jsx::Classic { factory, fragment } => JsxOptions {
-            runtime: Some("classic".to_owned()),
-            pragma: Some(factory.clone()),
-            pragma_frag: Some(fragment.clone()),
-            ..JsxOptions::default()
-        },
-        Jsx::Automatic { import_source } => JsxOptions {
-            runtime: Some("automatic".to_owned()),
-            import_source: Some(import_source.clone()),
-            ..JsxOptions::default()
-        },
-        Jsx::FromTsconfig => JsxOptions {
-            runtime: default_runtime(options, entry).map(str::to_owned),
-            ..JsxOptions::default()
-        },
+/// What the files of a build are compiled by.
+pub(crate) struct Compiler {
+    pub(crate) transform: BundlerTransformOptions,
+    /// The `tsconfig.json` of the entry.
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Compiler {
+    pub(crate) fn of(options: &BundleOptions, entry: &Path) -> Self {
+        let tsconfig = find(options, entry);
+        let jsx = match &options.jsx {
+            Jsx::Classic { factory, fragment } => JsxOptions {
+                runtime: Some("classic".to_owned()),
+                pragma: Some(factory.clone()),
+                pragma_frag: Some(fragment.clone()),
+                ..JsxOptions::default()
+            },
+            Jsx::Automatic { import_source } => JsxOptions {
+                runtime: Some("automatic".to_owned()),
+                import_source: Some(import_source.clone()),
+                ..JsxOptions::default()
+            },
+            Jsx::FromTsconfig => JsxOptions {
+                runtime: default_runtime(tsconfig.as_deref()).map(str::to_owned),
+                ..JsxOptions::default()
+            },
+        };
+        Self {
+            transform: BundlerTransformOptions {
+                jsx: Some(Either::Right(jsx)),
+                ..BundlerTransformOptions::default()
+            },
+            file: tsconfig.map(|tsconfig| tsconfig.path.clone()),
+        }
     }
 }
 
-/// The runtime to use in spite of `tsconfig.json`; `None` where it names one.
-fn default_runtime(options: &BundleOptions, entry: &Path) -> Option<&'static str> {
+/// An unreadable file counts as none: the bundler comes to it as well, and says what is wrong with it.
+fn find(options: &BundleOptions, entry: &Path) -> Option<Arc<TsConfig>> {
     let resolver = Resolver::new(ResolveOptions {
         tsconfig: Some(TsconfigDiscovery::Auto),
         ..ResolveOptions::default()
     });
-    let found = match &options.tsconfig {
+    match &options.tsconfig {
         Some(path) => resolver
             .resolve_tsconfig(options.real_root().join(path))
             .ok(),
-        // An error here comes back with its place from the bundler.
         None => resolver.find_tsconfig(entry).ok().flatten(),
-    };
-    let Some(tsconfig) = found else {
+    }
+}
+
+/// The runtime to use in spite of `tsconfig`; `None` where it names one.
+fn default_runtime(tsconfig: Option<&TsConfig>) -> Option<&'static str> {
+    let Some(tsconfig) = tsconfig else {
         return Some("classic");
     };
     let compiler = &tsconfig.compiler_options;
@@ -53,16 +74,5 @@ fn default_runtime(options: &BundleOptions, entry: &Path) -> Option<&'static str
         _ if compiler.jsx_import_source.is_some() => Some("automatic"),
         Some("preserve") if compiler.jsx_factory.is_none() => Some("automatic"),
         _ => Some("classic"),
-    }
-}
-
-pub(crate) fn option(path: &Path) -> rolldown::TsConfig {
-    rolldown::TsConfig::Manual(PathBuf::from(path))
-}
-
-pub(crate) fn transform(jsx: JsxOptions) -> rolldown::BundlerTransformOptions {
-    rolldown::BundlerTransformOptions {
-        jsx: Some(Either::Right(jsx)),
-        ..rolldown::BundlerTransformOptions::default()
     }
 }

@@ -1,0 +1,303 @@
+//! Whole builds of workers as people write them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod common;
+
+use common::{Folder, built, code, fixture, imports};
+use selvedge_bundle::{Format, Jsx, Mode, ModuleKind, Rule, SourceMap, map_stack};
+
+#[tokio::test]
+async fn typescript_is_compiled_with_its_tsconfig() {
+    let bundle = built(&fixture("typescript", "index.ts")).await;
+    let code = code(&bundle);
+    assert_eq!(bundle.main, "index.js");
+    assert_eq!(bundle.format, Format::Modules);
+    assert_eq!(bundle.exports, ["Greeter", "Named", "default"]);
+    assert!(code.contains("hello ${"), "{code}");
+    assert!(code.contains("green"), "{code}");
+    assert!(code.contains("1.2.3"), "{code}");
+    assert!(code.contains("logged"), "{code}");
+    assert!(!code.contains("interface"), "{code}");
+    assert!(!code.contains("@logged"), "{code}");
+    assert!(!code.contains("not in the output"), "{code}");
+    assert!(imports(&bundle).is_empty(), "{code}");
+    assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
+}
+
+#[tokio::test]
+async fn every_file_that_took_part_is_watched() {
+    let options = fixture("typescript", "index.ts");
+    let bundle = built(&options).await;
+    let root = options.root.canonicalize().unwrap();
+    let names: Vec<&str> = bundle
+        .watched
+        .iter()
+        .map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap())
+        .collect();
+    let expected = [
+        "barrel.ts",
+        "config.json",
+        "index.ts",
+        "lib/greeting.ts",
+        "tsconfig.json",
+        "types.ts",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[tokio::test]
+async fn a_stack_leads_back_to_the_typescript() {
+    let bundle = built(&fixture("typescript", "index.ts")).await;
+    let map = SourceMap::parse(bundle.main_module().unwrap().source_map.as_ref().unwrap()).unwrap();
+    let line = code(&bundle)
+        .lines()
+        .position(|line| line.contains("nobody to greet"))
+        .unwrap();
+    let column = code(&bundle)
+        .lines()
+        .nth(line)
+        .unwrap()
+        .find("new Error")
+        .unwrap();
+    let stack = format!(
+        "Error: nobody to greet\n    at greeting (index.js:{}:{})",
+        line + 1,
+        column + 1
+    );
+    let mapped = map_stack(&stack, |module, line, column| {
+        assert_eq!(module, "index.js");
+        map.original_position(line, column)
+    });
+    assert_eq!(
+        mapped,
+        "Error: nobody to greet\n    at greeting (lib/greeting.ts:8:11)"
+    );
+    assert!(
+        map.source_content("lib/greeting.ts")
+            .unwrap()
+            .contains("enum Level")
+    );
+}
+
+#[tokio::test]
+async fn jsx_calls_react_where_nothing_says_otherwise() {
+    for entry in ["index.jsx", "plain.js"] {
+        let bundle = built(&fixture("jsx", entry)).await;
+        assert!(
+            code(&bundle).contains("React.createElement(\"p\""),
+            "{}",
+            code(&bundle)
+        );
+        assert!(imports(&bundle).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn jsx_takes_its_runtime_from_tsconfig_and_from_the_options() {
+    let folder = Folder::with(&[
+        (
+            "tsconfig.json",
+            r#"{"compilerOptions":{"jsx":"react-jsx","jsxImportSource":"tiny"}}"#,
+        ),
+        (
+            "index.tsx",
+            "export default { fetch: () => new Response(<p>x</p>) };",
+        ),
+        (
+            "node_modules/tiny/package.json",
+            r#"{"name":"tiny","exports":{"./jsx-runtime":"./jsx.js"}}"#,
+        ),
+        (
+            "node_modules/tiny/jsx.js",
+            "export const jsx = (tag) => 'tiny ' + tag;",
+        ),
+    ]);
+    let mut options = folder.options("index.tsx");
+    assert!(code(&built(&options).await).contains("tiny "));
+
+    options.jsx = Jsx::Classic {
+        factory: "h".to_owned(),
+        fragment: "F".to_owned(),
+    };
+    assert!(code(&built(&options).await).contains("h(\"p\""));
+}
+
+#[tokio::test]
+async fn files_become_modules_of_their_own() {
+    let bundle = built(&fixture("assets", "index.ts")).await;
+    let mut found: Vec<(ModuleKind, &[u8])> = Vec::new();
+    for module in &bundle.modules[1..] {
+        let hash = module
+            .name
+            .strip_prefix("./")
+            .unwrap()
+            .split_once('-')
+            .unwrap()
+            .0;
+        assert!(hash.len() == 40, "{}", module.name);
+        assert!(imports(&bundle).contains(&module.name), "{}", code(&bundle));
+        found.push((module.kind, &module.body));
+    }
+    found.sort_by_key(|(_, body)| body.to_vec());
+    let expected: [(ModuleKind, &[u8]); 5] = [
+        (ModuleKind::Data, b"\x00\x01\xfe\xff"),
+        (ModuleKind::Wasm, b"\x00asm\x01\x00\x00\x00"),
+        (ModuleKind::Text, b"<h1>page</h1>\n"),
+        (ModuleKind::Text, b"SELECT 1\n"),
+        (ModuleKind::Text, "hello, wörld\n".as_bytes()),
+    ];
+    assert_eq!(found, expected);
+    assert!(code(&bundle).contains("inlined-name"));
+}
+
+#[tokio::test]
+async fn a_rule_of_the_configuration_makes_modules_too() {
+    let mut options = fixture("assets", "markdown.ts");
+    options.rules = vec![Rule {
+        kind: ModuleKind::Text,
+        globs: vec!["**/*.md".to_owned()],
+        fallthrough: false,
+    }];
+    let bundle = built(&options).await;
+    assert_eq!(bundle.modules.len(), 2);
+    assert!(bundle.modules[1].name.ends_with("-README.md"));
+}
+
+#[tokio::test]
+async fn modules_of_the_runtime_are_imported_from_it() {
+    let bundle = built(&fixture("runtime_modules", "index.ts")).await;
+    let mut found = imports(&bundle);
+    found.sort();
+    let expected = [
+        "cloudflare:workers",
+        "node:buffer",
+        "node:crypto",
+        "node:fs/promises",
+    ];
+    assert_eq!(found, expected);
+    assert!(
+        code(&bundle).contains("import(\"node:path\")"),
+        "{}",
+        code(&bundle)
+    );
+    assert_eq!(bundle.exports, ["Counter", "default"]);
+    assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
+}
+
+#[tokio::test]
+async fn a_service_worker_stays_one() {
+    let bundle = built(&fixture("service_worker", "index.js")).await;
+    assert_eq!(bundle.format, Format::ServiceWorker);
+    assert!(bundle.exports.is_empty());
+    assert!(code(&bundle).contains("addEventListener(\"fetch\""));
+    assert!(code(&bundle).contains("from a service worker"));
+    assert!(!code(&bundle).contains("export "));
+}
+
+#[tokio::test]
+async fn a_dynamic_import_of_an_own_file_is_in_the_main_module() {
+    let bundle = built(&fixture("dynamic", "index.ts")).await;
+    assert_eq!(bundle.modules.len(), 1);
+    assert!(code(&bundle).contains("loaded later"));
+    assert!(!code(&bundle).contains("import("), "{}", code(&bundle));
+}
+
+#[tokio::test]
+async fn names_survive_bundling_and_minifying() {
+    let folder = Folder::with(&[
+        ("a.js", "class Thing {}\nexport const a = new Thing();"),
+        (
+            "index.js",
+            "import { a } from './a.js';\nclass Thing { x() { return a; } }\nexport default { fetch: () => new Response(a.constructor.name + new Thing().constructor.name) };",
+        ),
+    ]);
+    let mut options = folder.options("index.js");
+    let bundle = built(&options).await;
+    assert!(
+        code(&bundle).contains("__name(this, \"Thing\")"),
+        "{}",
+        code(&bundle)
+    );
+
+    options.minify = true;
+    let minified = built(&options).await;
+    assert!(code(&minified).len() < code(&bundle).len());
+    assert!(code(&minified).contains("Thing"), "{}", code(&minified));
+}
+
+#[tokio::test]
+async fn globals_are_replaced() {
+    let folder = Folder::with(&[(
+        "index.js",
+        "export default { mode: process.env.NODE_ENV, version: VERSION, agent: navigator.userAgent,\
+         dead: process.env.NODE_ENV === 'development' ? 'debug-only' : 'live' };",
+    )]);
+    let mut options = folder.options("index.js");
+    options
+        .define
+        .insert("VERSION".to_owned(), "\"v9\"".to_owned());
+    options.mode = Mode::Production;
+    let bundle = built(&options).await;
+    for text in [
+        "mode: \"production\"",
+        "version: \"v9\"",
+        "agent: \"Cloudflare-Workers\"",
+        "live",
+    ] {
+        assert!(code(&bundle).contains(text), "{text} in {}", code(&bundle));
+    }
+    assert!(!code(&bundle).contains("debug-only"));
+}
+
+#[tokio::test]
+async fn an_alias_replaces_a_whole_specifier() {
+    let folder = Folder::with(&[
+        (
+            "src/index.js",
+            "import a from 'real'; import b from 'gone'; export default [a, b.sep];",
+        ),
+        ("mocks/real.js", "export default 'mocked';"),
+    ]);
+    let mut options = folder.options("src/index.js");
+    options
+        .alias
+        .insert("real".to_owned(), "./mocks/real.js".to_owned());
+    options.alias.insert("gone".to_owned(), "path".to_owned());
+    let bundle = built(&options).await;
+    assert!(code(&bundle).contains("mocked"));
+    assert_eq!(imports(&bundle), ["node:path"]);
+}
+
+#[tokio::test]
+async fn without_bundling_files_stay_as_they_are() {
+    let mut options = fixture("plain", "index.js");
+    options.no_bundle = true;
+    options.rules = vec![Rule {
+        kind: ModuleKind::EsModule,
+        globs: vec!["**/*.mjs".to_owned()],
+        fallthrough: false,
+    }];
+    let bundle = built(&options).await;
+    let names: Vec<(&str, ModuleKind)> = bundle
+        .modules
+        .iter()
+        .map(|module| (module.name.as_str(), module.kind))
+        .collect();
+    let expected = [
+        ("index.js", ModuleKind::EsModule),
+        ("lib/helper.mjs", ModuleKind::EsModule),
+        ("lib/note.txt", ModuleKind::Text),
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(bundle.exports, ["default", "other"]);
+    let original = std::fs::read(options.root.join("index.js")).unwrap();
+    assert_eq!(bundle.main_module().unwrap().body, original);
+
+    options.entry = "listener.js".into();
+    assert_eq!(built(&options).await.format, Format::ServiceWorker);
+}
