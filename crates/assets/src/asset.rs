@@ -1,0 +1,272 @@
+//! One file: what is known of it, and how its contents are read.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use thiserror::Error;
+
+use crate::FILE_BYTES_MAX;
+use crate::compress::Coding;
+
+/// Files up to this size are kept in memory once served, while [`MEMORY_BYTES_MAX`] lasts. In bytes: 64 KiB.
+const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// What one set keeps in memory of its small files, in bytes: 32 MiB.
+const MEMORY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Characters of the content's hash that make the entity tag: 128 bits.
+const ETAG_HEX_CHARS: usize = 32;
+/// Read at a time while hashing, in bytes.
+const HASH_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Content types where common usage differs from the table of file extensions.
+const CONTENT_TYPES: &[(&str, &str)] = &[
+    ("ico", "image/vnd.microsoft.icon"),
+    ("map", "application/json"),
+    ("mjs", "text/javascript"),
+    ("ts", "video/mp2t"),
+];
+
+/// A file of the index. Its contents are read when first served.
+#[derive(Debug)]
+pub(crate) struct Asset {
+    path: PathBuf,
+    bytes: u64,
+    modified: Option<SystemTime>,
+    content_type: Option<HeaderValue>,
+    known: OnceLock<Known>,
+}
+
+/// What reading the file once has shown, for as long as the file does not change.
+#[derive(Clone, Debug)]
+struct Known {
+    etag: HeaderValue,
+    content: Option<Bytes>,
+    /// The content compressed, once someone has asked for it.
+    brotli: OnceLock<Bytes>,
+    gzip: OnceLock<Bytes>,
+}
+
+/// The memory one set spends on contents.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory {
+    used_bytes: Arc<AtomicUsize>,
+}
+
+/// A file opened to be served.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) etag: HeaderValue,
+    pub(crate) bytes: u64,
+    pub(crate) content: Content,
+    /// Whether the file was read before.
+    pub(crate) is_warm: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Content {
+    Memory(Bytes),
+    /// Positioned at its start.
+    File(File),
+}
+
+/// A file that was indexed and cannot be served.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    #[error("cannot read the asset {}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the asset {} has grown to {bytes} bytes; the limit is {FILE_BYTES_MAX}", .path.display())]
+    TooLarge { path: PathBuf, bytes: u64 },
+    #[error("the asset {} is no longer a file", .path.display())]
+    NotAFile { path: PathBuf },
+    #[error("the reader of assets has stopped")]
+    Stopped,
+}
+
+// === impl Asset ===
+
+impl Asset {
+    pub(crate) fn new(path: PathBuf, bytes: u64, modified: Option<SystemTime>) -> Self {
+        Self { content_type: content_type(&path), path, bytes, modified, known: OnceLock::new() }
+    }
+
+    pub(crate) fn content_type(&self) -> Option<&HeaderValue> {
+        self.content_type.as_ref()
+    }
+
+    pub(crate) fn read_error(&self, source: io::Error) -> ServeError {
+        ServeError::Read { path: self.path.clone(), source }
+    }
+
+    /// Opens the file, off the async threads unless its contents are in memory.
+    pub(crate) async fn open(self: &Arc<Self>, memory: &Memory) -> Result<Opened, ServeError> {
+        if let Some(Known { etag, content: Some(content), .. }) = self.known.get() {
+            return Ok(Opened {
+                etag: etag.clone(),
+                bytes: content.len() as u64,
+                content: Content::Memory(content.clone()),
+                is_warm: true,
+            });
+        }
+        let (asset, memory) = (Arc::clone(self), memory.clone());
+        let opened = tokio::task::spawn_blocking(move || asset.open_blocking(&memory));
+        opened.await.map_err(|_| ServeError::Stopped)?
+    }
+
+    fn open_blocking(&self, memory: &Memory) -> Result<Opened, ServeError> {
+        let read_error = |source| self.read_error(source);
+        // Asked before opening, because opening a pipe would wait for its other end.
+        let is_file = fs::metadata(&self.path).map_err(read_error)?.is_file();
+        if !is_file {
+            return Err(ServeError::NotAFile { path: self.path.clone() });
+        }
+        let file = File::open(&self.path).map_err(read_error)?;
+        let metadata = file.metadata().map_err(read_error)?;
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(ServeError::TooLarge { path: self.path.clone(), bytes: metadata.len() });
+        }
+        let is_unchanged = metadata.len() == self.bytes && metadata.modified().ok() == self.modified;
+        if let Some(known) = self.known.get().filter(|_| is_unchanged) {
+            return Ok(Opened {
+                etag: known.etag.clone(),
+                bytes: self.bytes,
+                content: Content::File(file),
+                is_warm: true,
+            });
+        }
+        let opened = read(file, metadata.len()).map_err(read_error)?;
+        if is_unchanged && opened.bytes == self.bytes {
+            self.remember(&opened, memory);
+        }
+        Ok(opened)
+    }
+
+    fn remember(&self, opened: &Opened, memory: &Memory) {
+        self.known.get_or_init(|| Known {
+            etag: opened.etag.clone(),
+            content: match &opened.content {
+                Content::Memory(content) if memory.reserve(content.len()) => Some(content.clone()),
+                Content::Memory(_) | Content::File(_) => None,
+            },
+            brotli: OnceLock::new(),
+            gzip: OnceLock::new(),
+        });
+    }
+
+    /// `content`, which [`Self::open`] gave from memory, compressed. Remembered while there is memory for it.
+    pub(crate) async fn encoded(&self, content: Bytes, coding: Coding, memory: &Memory) -> io::Result<Bytes> {
+        // Content that is not the remembered one is of a file that has changed, or found no room.
+        let known = self.known.get().filter(|known| known.content.as_ref() == Some(&content));
+        let slot = known.map(|known| match coding {
+            Coding::Brotli => &known.brotli,
+            Coding::Gzip => &known.gzip,
+        });
+        if let Some(encoded) = slot.and_then(OnceLock::get) {
+            return Ok(encoded.clone());
+        }
+        let encoded = coding.encode_all(content).await?;
+        if let Some(slot) = slot
+            && memory.reserve(encoded.len())
+        {
+            slot.get_or_init(|| encoded.clone());
+        }
+        Ok(encoded)
+    }
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// Takes `bytes` of what is left, for good.
+    pub(crate) fn reserve(&self, bytes: usize) -> bool {
+        let taken = self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(bytes).filter(|used| *used <= MEMORY_BYTES_MAX)
+        });
+        taken.is_ok()
+    }
+}
+
+/// Hashes a file: a small one while it is read into memory, a big one in a pass of its own.
+fn read(mut file: File, bytes: u64) -> io::Result<Opened> {
+    let mut hasher = blake3::Hasher::new();
+    let (content, bytes) = if bytes <= SMALL_FILE_BYTES_MAX {
+        let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
+        file.take(SMALL_FILE_BYTES_MAX).read_to_end(&mut content)?;
+        hasher.update(&content);
+        let bytes = content.len() as u64;
+        (Content::Memory(content.into()), bytes)
+    } else {
+        let mut reader = io::BufReader::with_capacity(HASH_BUFFER_BYTES, (&file).take(bytes));
+        io::copy(&mut reader, &mut hasher)?;
+        file.rewind()?;
+        (Content::File(file), bytes)
+    };
+    Ok(Opened { etag: etag(&hasher.finalize()), bytes, content, is_warm: false })
+}
+
+fn etag(hash: &blake3::Hash) -> HeaderValue {
+    let hex = hash.to_hex();
+    let short = hex.get(..ETAG_HEX_CHARS).unwrap_or_default();
+    // Hexadecimal digits between quotes are a header value.
+    HeaderValue::from_str(&format!("\"{short}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+}
+
+/// By extension; `None` for an unknown one, which then has no `Content-Type`.
+fn content_type(path: &Path) -> Option<HeaderValue> {
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    let known = CONTENT_TYPES.iter().find(|(known, _)| *known == extension);
+    let content_type = match known {
+        Some((_, content_type)) => content_type,
+        None => mime_guess::from_ext(&extension).first_raw()?,
+    };
+    let text = if content_type.starts_with("text/") && !content_type.contains("charset") {
+        format!("{content_type}; charset=utf-8")
+    } else {
+        content_type.to_owned()
+    };
+    HeaderValue::from_str(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types_come_from_the_extension() {
+        for (name, expected) in [
+            ("index.html", Some("text/html; charset=utf-8")),
+            ("a.CSS", Some("text/css; charset=utf-8")),
+            ("a.js", Some("text/javascript; charset=utf-8")),
+            ("a.mjs", Some("text/javascript; charset=utf-8")),
+            ("a.txt", Some("text/plain; charset=utf-8")),
+            ("a.json", Some("application/json")),
+            ("a.js.map", Some("application/json")),
+            ("a.svg", Some("image/svg+xml")),
+            ("a.png", Some("image/png")),
+            ("a.ico", Some("image/vnd.microsoft.icon")),
+            ("a.wasm", Some("application/wasm")),
+            ("a.woff2", Some("font/woff2")),
+            ("a.webmanifest", Some("application/manifest+json")),
+            ("a.unknown-kind", None),
+            ("LICENSE", None),
+            (".html", None),
+        ] {
+            let actual = content_type(Path::new(name));
+            let actual = actual.as_ref().map(|value| value.to_str().unwrap());
+            assert_eq!(actual, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn memory_is_given_until_it_is_gone() {
+        let memory = Memory::default();
+        assert!(memory.reserve(MEMORY_BYTES_MAX - 1));
+        assert!(!memory.reserve(2));
+        assert!(memory.reserve(1));
+        assert!(!memory.reserve(usize::MAX));
+    }
+}

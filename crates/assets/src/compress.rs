@@ -1,0 +1,177 @@
+//! Which answers are compressed, and with what.
+
+use std::io;
+
+use async_compression::Level;
+use async_compression::tokio::bufread::{BrotliEncoder, GzipEncoder};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt};
+
+/// Smaller contents are not worth compressing, in bytes.
+const COMPRESS_BYTES_MIN: u64 = 1024;
+/// Quick rather than small: this runs on the path of a request.
+const BROTLI_LEVEL: Level = Level::Precise(4);
+const GZIP_LEVEL: Level = Level::Precise(5);
+
+/// Types besides `text/*` and those ending in `+json` and `+xml` that shrink.
+const COMPRESSIBLE_TYPES: &[&str] = &[
+    "application/javascript",
+    "application/json",
+    "application/wasm",
+    "application/xml",
+    "font/otf",
+    "font/ttf",
+    "image/bmp",
+    "image/vnd.microsoft.icon",
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Brotli,
+    Gzip,
+}
+
+// === impl Coding ===
+
+impl Coding {
+    /// The coding for an answer with these headers and so many bytes, or `None` to send it as it is.
+    pub(crate) fn choose(request: &HeaderMap, answer: &HeaderMap, bytes: u64) -> Option<Self> {
+        let is_suitable = bytes >= COMPRESS_BYTES_MIN
+            && !request.contains_key(header::RANGE)
+            && !answer.contains_key(header::CONTENT_ENCODING)
+            && !forbids_transform(answer)
+            && answer.get(header::CONTENT_TYPE).is_some_and(shrinks);
+        if !is_suitable {
+            return None;
+        }
+        let quality = |coding| accepted_quality(request, coding);
+        let (brotli, gzip) = (quality("br"), quality("gzip"));
+        if brotli > 0 && brotli >= gzip {
+            Some(Self::Brotli)
+        } else if gzip > 0 {
+            Some(Self::Gzip)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn name(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Brotli => "br",
+            Self::Gzip => "gzip",
+        })
+    }
+
+    pub(crate) fn encode<R>(self, reader: R) -> Box<dyn AsyncRead + Send + Sync + Unpin>
+    where
+        R: AsyncBufRead + Send + Sync + Unpin + 'static,
+    {
+        match self {
+            Self::Brotli => Box::new(BrotliEncoder::with_quality(reader, BROTLI_LEVEL)),
+            Self::Gzip => Box::new(GzipEncoder::with_quality(reader, GZIP_LEVEL)),
+        }
+    }
+
+    /// Compresses small contents, all at once.
+    pub(crate) async fn encode_all(self, content: Bytes) -> io::Result<Bytes> {
+        let mut encoded = Vec::new();
+        self.encode(io::Cursor::new(content)).read_to_end(&mut encoded).await?;
+        Ok(encoded.into())
+    }
+}
+
+fn forbids_transform(answer: &HeaderMap) -> bool {
+    answer
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.to_ascii_lowercase().contains("no-transform"))
+}
+
+fn shrinks(content_type: &HeaderValue) -> bool {
+    let essence = content_type.to_str().unwrap_or_default();
+    let essence = essence.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence.starts_with("text/")
+        || essence.ends_with("+json")
+        || essence.ends_with("+xml")
+        || COMPRESSIBLE_TYPES.contains(&essence.as_str())
+}
+
+/// Thousandths, 0 for a coding that is not accepted (RFC 9110 §12.5.3).
+fn accepted_quality(request: &HeaderMap, coding: &str) -> u16 {
+    let mut by_star = 0;
+    for value in request.get_all(header::ACCEPT_ENCODING) {
+        for member in value.to_str().unwrap_or_default().split(',') {
+            let mut parts = member.split(';').map(str::trim);
+            let name = parts.next().unwrap_or_default();
+            let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            let quality = weight.map_or(1000, thousandths);
+            if name.eq_ignore_ascii_case(coding) {
+                return quality;
+            }
+            if name == "*" {
+                by_star = quality;
+            }
+        }
+    }
+    by_star
+}
+
+fn thousandths(weight: &str) -> u16 {
+    let weight = weight.parse::<f32>().unwrap_or(0.0);
+    // The cast saturates, and makes 0 of what is no number.
+    (weight.clamp(0.0, 1.0) * 1000.0) as u16
+}
+
+/// The entity tag of a compressed answer: weak, because the bytes are not those of the file.
+pub(crate) fn weaken(etag: &HeaderValue) -> HeaderValue {
+    let weak = [b"W/", etag.as_bytes()].concat();
+    HeaderValue::from_maybe_shared(Bytes::from(weak)).unwrap_or_else(|_| etag.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(accept: &str, content_type: &str, bytes: u64) -> Option<Coding> {
+        let mut request = HeaderMap::new();
+        request.insert(header::ACCEPT_ENCODING, HeaderValue::from_str(accept).unwrap());
+        let mut answer = HeaderMap::new();
+        answer.insert(header::CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
+        Coding::choose(&request, &answer, bytes)
+    }
+
+    #[test]
+    fn the_client_chooses_and_brotli_wins_ties() {
+        for (accept, coding) in [
+            ("gzip, deflate, br", Some(Coding::Brotli)),
+            ("gzip", Some(Coding::Gzip)),
+            ("br;q=0.5, gzip", Some(Coding::Gzip)),
+            ("br;q=0, *", Some(Coding::Gzip)),
+            ("*", Some(Coding::Brotli)),
+            ("*;q=0", None),
+            ("GZIP;Q=0.3", Some(Coding::Gzip)),
+            ("gzip;q=nonsense", None),
+            ("identity", None),
+            ("", None),
+        ] {
+            assert_eq!(choose(accept, "text/html; charset=utf-8", 5000), coding, "{accept}");
+        }
+    }
+
+    #[test]
+    fn only_contents_that_shrink_are_compressed() {
+        for (content_type, bytes, is_compressed) in [
+            ("text/css; charset=utf-8", 1024, true),
+            ("text/css; charset=utf-8", 1023, false),
+            ("image/svg+xml", 5000, true),
+            ("application/json", 5000, true),
+            ("image/png", 5000, false),
+            ("application/zip", 5000, false),
+        ] {
+            let coding = choose("br", content_type, bytes);
+            assert_eq!(coding.is_some(), is_compressed, "{content_type} {bytes}");
+        }
+    }
+}

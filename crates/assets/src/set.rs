@@ -1,0 +1,138 @@
+//! A directory of assets, opened.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::asset::Memory;
+use crate::config::AssetsConfig;
+use crate::header_rules::{self, HeaderRules};
+use crate::index::{Index, read_rule_file};
+use crate::redirect_rules::{self, RedirectRules};
+use crate::worker_first::{WorkerFirst, WorkerFirstError};
+
+/// The assets of one worker: an index of one directory and the rules that came with it. Immutable.
+#[derive(Debug)]
+pub struct AssetSet {
+    pub(crate) config: AssetsConfig,
+    pub(crate) index: Index,
+    pub(crate) headers: HeaderRules,
+    pub(crate) redirects: RedirectRules,
+    pub(crate) worker_first: WorkerFirst,
+    pub(crate) memory: Memory,
+    notices: Vec<Notice>,
+}
+
+/// Why a directory cannot be served.
+#[derive(Debug, Error)]
+pub enum AssetsError {
+    #[error("cannot open the assets directory {}", .path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("{} is not a directory", .path.display())]
+    NotADirectory { path: PathBuf },
+    #[error("cannot read {}", .path.display())]
+    ReadDirectory { path: PathBuf, source: io::Error },
+    #[error("cannot read the rules in {}", .path.display())]
+    ReadRules { path: PathBuf, source: io::Error },
+    #[error("{} has {bytes} bytes; the limit is {bytes_max}", .path.display())]
+    FileTooLarge { path: PathBuf, bytes: u64, bytes_max: u64 },
+    #[error("{} holds more than {count_max} files, the limit", .directory.display())]
+    TooManyFiles { directory: PathBuf, count_max: usize },
+    #[error("{} holds more than {count_max} directories, the limit", .directory.display())]
+    TooManyDirectories { directory: PathBuf, count_max: usize },
+    #[error(
+        "{} would be published as an asset, and server-side code with it; remove it, or name it in an .assetsignore file \
+         (an empty .assetsignore publishes it)",
+        .path.display()
+    )]
+    PagesWorker { path: PathBuf },
+    #[error(transparent)]
+    WorkerFirst(#[from] WorkerFirstError),
+}
+
+/// Something in the directory that was passed over, for the developer to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// A rule file's name, or the path of what is not served.
+    pub file: String,
+    /// Counted from 1.
+    pub line: Option<usize>,
+    /// The line itself, if there is one.
+    pub text: Option<String>,
+    pub message: String,
+}
+
+// === impl AssetSet ===
+
+impl AssetSet {
+    /// Indexes `directory`. Blocks on the file system, but reads rule files only, so a rebuild is cheap.
+    pub fn open(directory: &Path, config: AssetsConfig) -> Result<Self, AssetsError> {
+        let worker_first = WorkerFirst::new(&config.run_worker_first)?;
+        let root = directory.canonicalize().map_err(|source| AssetsError::Open { path: directory.into(), source })?;
+        if !root.is_dir() {
+            return Err(AssetsError::NotADirectory { path: root });
+        }
+
+        let mut notices = Vec::new();
+        let headers = read_rule_file(&root, header_rules::FILE_NAME)?.unwrap_or_default();
+        let (headers, found) = HeaderRules::parse(&headers);
+        notices.extend(found);
+        let redirects = read_rule_file(&root, redirect_rules::FILE_NAME)?.unwrap_or_default();
+        let (redirects, found) = RedirectRules::parse(&redirects, config.html_handling);
+        notices.extend(found);
+        let index = Index::build(&root, &mut notices)?;
+
+        Ok(Self { config, index, headers, redirects, worker_first, memory: Memory::default(), notices })
+    }
+
+    pub fn config(&self) -> &AssetsConfig {
+        &self.config
+    }
+
+    /// Rules and files that were passed over.
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    /// How many files are served.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+// === impl Notice ===
+
+impl Notice {
+    /// Line 0 is no line: a problem that shows only once the whole file is read.
+    pub(crate) fn of_line(file: &str, line: usize, text: &str, message: String) -> Self {
+        Self { file: file.into(), line: (line > 0).then_some(line), text: Some(text.into()), message }
+    }
+
+    pub(crate) fn of_file(file: &str, message: String) -> Self {
+        Self { file: file.into(), line: None, text: None, message }
+    }
+
+    pub(crate) fn of_path(path: &Path, message: &str) -> Self {
+        Self::of_file(&path.display().to_string(), message.into())
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(formatter, ":{line}")?;
+        }
+        write!(formatter, ": {}", self.message)?;
+        match &self.text {
+            Some(text) => write!(formatter, " ({text})"),
+            None => Ok(()),
+        }
+    }
+}
