@@ -1,0 +1,1 @@
+"""The side-by-side benchmark: starts each server, loads it, writes one table."""
