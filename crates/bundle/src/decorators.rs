@@ -19,10 +19,7 @@ const REPORTED_MAX: usize = 10;
 /// Where the worker's files have decorators that would reach V8.
 pub(crate) fn find(chunk: &OutputChunk) -> Vec<Position> {
     // The printer begins a line with each; only code that looks like it is parsed again.
-    let suspect = chunk
-        .code
-        .lines()
-        .any(|line| line.trim_start().starts_with('@'));
+    let suspect = chunk.code.lines().any(|line| line.trim_start().starts_with('@'));
     let (true, Some(map)) = (suspect, &chunk.map) else {
         return Vec::new();
     };
@@ -38,10 +35,7 @@ pub(crate) fn find(chunk: &OutputChunk) -> Vec<Position> {
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(start..)?.encode_utf16().count() + 1;
         let name = map.original_position(u32::try_from(line).ok()?, u32::try_from(column).ok()?)?;
-        Some(Position {
-            column: name.column.saturating_sub(1).max(1),
-            ..name
-        })
+        Some(Position { column: name.column.saturating_sub(1).max(1), ..name })
     });
     places.take(REPORTED_MAX).collect()
 }

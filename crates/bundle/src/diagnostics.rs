@@ -27,13 +27,10 @@ impl Reader {
     }
 
     pub(crate) fn errors(&self, errors: Vec<BuildDiagnostic>) -> Vec<Diagnostic> {
-        let mut diagnostics: Vec<Diagnostic> = consolidate_diagnostics(errors)
-            .iter()
-            .map(|error| self.diagnostic(error))
-            .collect();
-        diagnostics.sort_by(|a, b| {
-            (&a.file, a.line, a.column, &a.message).cmp(&(&b.file, b.line, b.column, &b.message))
-        });
+        let mut diagnostics: Vec<Diagnostic> =
+            consolidate_diagnostics(errors).iter().map(|error| self.diagnostic(error)).collect();
+        diagnostics
+            .sort_by(|a, b| (&a.file, a.line, a.column, &a.message).cmp(&(&b.file, b.line, b.column, &b.message)));
         diagnostics.dedup();
         diagnostics.truncate(REPORTED_MAX);
         diagnostics
@@ -41,16 +38,11 @@ impl Reader {
 
     /// Warnings as text, and those that are errors here: the bundler leaves a package it cannot find to the runtime,
     /// which has no packages. A dynamic import of one stays a warning, as it fails only if it is reached.
-    pub(crate) fn warnings(
-        &self,
-        warnings: Vec<BuildDiagnostic>,
-    ) -> (Vec<String>, Vec<Diagnostic>) {
+    pub(crate) fn warnings(&self, warnings: Vec<BuildDiagnostic>) -> (Vec<String>, Vec<Diagnostic>) {
         let (mut texts, mut fatal) = (Vec::new(), Vec::new());
         for warning in &warnings {
             let diagnostic = self.diagnostic(warning);
-            if matches!(warning.kind(), EventKind::UnresolvedImport)
-                && !self.is_dynamic_import(&diagnostic)
-            {
+            if matches!(warning.kind(), EventKind::UnresolvedImport) && !self.is_dynamic_import(&diagnostic) {
                 fatal.push(diagnostic);
             } else if texts.len() < REPORTED_MAX {
                 texts.push(diagnostic.to_string());
@@ -77,13 +69,7 @@ impl Reader {
     }
 
     /// A diagnostic about the byte at `offset` of a file whose text is at hand.
-    pub(crate) fn in_text(
-        &self,
-        message: &str,
-        path: &Path,
-        text: &str,
-        offset: usize,
-    ) -> Diagnostic {
+    pub(crate) fn in_text(&self, message: &str, path: &Path, text: &str, offset: usize) -> Diagnostic {
         let before = text.get(..offset).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
         let last = before.rsplit('\n').next().unwrap_or(before);
@@ -100,16 +86,11 @@ impl Reader {
     }
 
     fn diagnostic(&self, from: &BuildDiagnostic) -> Diagnostic {
-        let options = DiagnosticOptions {
-            cwd: self.root.clone(),
-        };
+        let options = DiagnosticOptions { cwd: self.root.clone() };
         let full = from.to_diagnostic_with(&options);
         let rendered = full.to_string();
-        let mut result = Diagnostic {
-            message: from.to_message_with(&options),
-            hint: advice(&rendered),
-            ..Diagnostic::default()
-        };
+        let mut result =
+            Diagnostic { message: from.to_message_with(&options), hint: advice(&rendered), ..Diagnostic::default() };
         if let Some((file, line, column, _)) = full.get_primary_location() {
             result.line = u32::try_from(line).ok();
             result.column = u32::try_from(column + 1).ok();
@@ -121,10 +102,8 @@ impl Reader {
         } else if let Some(id) = from.id() {
             result.file = Some(options.stabilize_path(id));
         }
-        if matches!(
-            from.kind(),
-            EventKind::UnresolvedImport | EventKind::ResolveError
-        ) && let Some(specifier) = from.exporter()
+        if matches!(from.kind(), EventKind::UnresolvedImport | EventKind::ResolveError)
+            && let Some(specifier) = from.exporter()
         {
             result.message = format!("could not resolve \"{specifier}\"");
             result.hint = self.install_hint(&specifier).or(result.hint);
@@ -134,17 +113,11 @@ impl Reader {
 
     fn frame(&self, file: &str, line: u32, column: u32) -> Option<String> {
         let text = std::fs::read_to_string(self.root.join(file)).ok()?;
-        Some(frame(
-            &text,
-            usize::try_from(line).ok()?,
-            usize::try_from(column).ok()?,
-        ))
+        Some(frame(&text, usize::try_from(line).ok()?, usize::try_from(column).ok()?))
     }
 
     fn is_dynamic_import(&self, diagnostic: &Diagnostic) -> bool {
-        let (Some(file), Some(line), Some(column)) =
-            (&diagnostic.file, diagnostic.line, diagnostic.column)
-        else {
+        let (Some(file), Some(line), Some(column)) = (&diagnostic.file, diagnostic.line, diagnostic.column) else {
             return false;
         };
         let Ok(text) = std::fs::read_to_string(self.root.join(file)) else {
@@ -156,23 +129,15 @@ impl Reader {
         };
         let mut before = above.join("\n");
         before.extend(char::decode_utf16(last.encode_utf16().take(column as usize - 1)).flatten());
-        before
-            .trim_end()
-            .strip_suffix('(')
-            .is_some_and(|call| call.trim_end().ends_with("import"))
+        before.trim_end().strip_suffix('(').is_some_and(|call| call.trim_end().ends_with("import"))
     }
 
     /// What to do about a package that is not there.
     fn install_hint(&self, specifier: &str) -> Option<String> {
         let package = package_name(specifier)?;
-        let installed = self
-            .root
-            .ancestors()
-            .any(|folder| folder.join("node_modules").join(&package).exists());
+        let installed = self.root.ancestors().any(|folder| folder.join("node_modules").join(&package).exists());
         Some(if installed {
-            format!(
-                "the package \"{package}\" is installed, but its package.json offers nothing for this import"
-            )
+            format!("the package \"{package}\" is installed, but its package.json offers nothing for this import")
         } else {
             format!("the package \"{package}\" is not installed: npm install {package}")
         })
@@ -181,9 +146,7 @@ impl Reader {
 
 /// The bundler's own advice, from the text it would print.
 fn advice(rendered: &str) -> Option<String> {
-    let (_, rest) = rendered
-        .split_once("Help: ")
-        .or_else(|| rendered.split_once("Note: "))?;
+    let (_, rest) = rendered.split_once("Help: ").or_else(|| rendered.split_once("Note: "))?;
     let first = rest.lines().next()?.trim();
     (!first.is_empty()).then(|| first.to_owned())
 }
@@ -194,13 +157,7 @@ fn package_name(specifier: &str) -> Option<String> {
         return None;
     }
     let parts = if specifier.starts_with('@') { 2 } else { 1 };
-    Some(
-        specifier
-            .split('/')
-            .take(parts)
-            .collect::<Vec<_>>()
-            .join("/"),
-    )
+    Some(specifier.split('/').take(parts).collect::<Vec<_>>().join("/"))
 }
 
 /// The lines around the place, numbered, with a caret below the column. Both count from 1.
@@ -209,11 +166,7 @@ fn frame(text: &str, line: usize, column: usize) -> String {
     let last = line + FRAME_LINES_BELOW;
     let width = last.to_string().len();
     // A place far to the right moves the window, so that the caret is in it.
-    let skipped = if column > FRAME_COLUMNS_MAX {
-        column - FRAME_COLUMNS_MAX / 2
-    } else {
-        0
-    };
+    let skipped = if column > FRAME_COLUMNS_MAX { column - FRAME_COLUMNS_MAX / 2 } else { 0 };
     let mut shown = Vec::new();
     let lines = text.lines().enumerate().skip(first - 1);
     for (index, content) in lines.take(last + 1 - first) {
@@ -225,11 +178,7 @@ fn frame(text: &str, line: usize, column: usize) -> String {
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
         let marker = if number == line { '>' } else { ' ' };
-        shown.push(
-            format!("{marker} {number:>width$} | {part}")
-                .trim_end()
-                .to_owned(),
-        );
+        shown.push(format!("{marker} {number:>width$} | {part}").trim_end().to_owned());
         if number == line {
             let offset = column.saturating_sub(1).saturating_sub(skipped);
             shown.push(format!("  {:>width$} | {}^", "", " ".repeat(offset)));

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rolldown::{
-    BundleOutput, Bundler, BundlerOptions, ChecksOptions, CodeSplittingMode, CommentsOptions,
-    InputItem, ModuleType, OutputFormat, Platform, RawMinifyOptions, ResolveOptions, SourceMapType,
-    TsConfig,
+    BundleOutput, Bundler, BundlerOptions, ChecksOptions, CodeSplittingMode, CommentsOptions, InputItem, ModuleType,
+    OutputFormat, Platform, RawMinifyOptions, ResolveOptions, SourceMapType, TsConfig,
 };
 use rolldown_common::{Output, OutputChunk};
 use rolldown_error::BatchedBuildDiagnostic;
@@ -48,9 +47,7 @@ pub(crate) fn runtime() -> Result<&'static Runtime, BundleError> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
-    let threads = std::thread::available_parallelism()
-        .map_or(THREADS_MIN, usize::from)
-        .clamp(THREADS_MIN, THREADS_MAX);
+    let threads = std::thread::available_parallelism().map_or(THREADS_MIN, usize::from).clamp(THREADS_MIN, THREADS_MAX);
     let built = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name("bundle")
@@ -73,10 +70,7 @@ pub(crate) fn panic_text(failure: JoinError) -> String {
         return "the build was cancelled".to_owned();
     }
     let payload = failure.into_panic();
-    let text = payload
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| payload.downcast_ref::<&str>().copied());
+    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
     text.unwrap_or("it panicked without a message").to_owned()
 }
 
@@ -86,12 +80,7 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
     if !tokio::fs::try_exists(&entry).await.unwrap_or(false) {
         return Err(BundleError::EntryMissing { path: entry });
     }
-    let entry = tokio::fs::canonicalize(&entry)
-        .await
-        .map_err(|source| BundleError::Read {
-            path: entry,
-            source,
-        })?;
+    let entry = tokio::fs::canonicalize(&entry).await.map_err(|source| BundleError::Read { path: entry, source })?;
 
     let reader = Reader::new(root.clone());
     let compiler = Compiler::of(options, &entry);
@@ -105,10 +94,7 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
         let result = generate(bundler_options, Arc::clone(&plugin)).await;
         let collected = plugin.take();
         if let Some(actual_bytes) = collected.too_large {
-            return Err(BundleError::TooLarge {
-                actual_bytes,
-                max_bytes: options.size_max_bytes,
-            });
+            return Err(BundleError::TooLarge { actual_bytes, max_bytes: options.size_max_bytes });
         }
         read.extend(collected.read);
         attempts_left -= 1;
@@ -128,10 +114,7 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
     let watched: Vec<PathBuf> = read.into_iter().collect();
     let (warnings, unresolved) = reader.warnings(output.warnings);
     if !unresolved.is_empty() {
-        return Err(BundleError::Build {
-            diagnostics: unresolved,
-            watched,
-        });
+        return Err(BundleError::Build { diagnostics: unresolved, watched });
     }
 
     let mut chunks = output.assets.iter().filter_map(|asset| match asset {
@@ -139,16 +122,11 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
         Output::Asset(_) => None,
     });
     let Some(chunk) = chunks.find(|chunk| chunk.is_entry) else {
-        return Err(BundleError::Internal {
-            reason: "the output has no entry".to_owned(),
-        });
+        return Err(BundleError::Internal { reason: "the output has no entry".to_owned() });
     };
     let left = decorators::find(chunk);
     if !left.is_empty() {
-        return Err(BundleError::Build {
-            diagnostics: reader.at_places(&left),
-            watched,
-        });
+        return Err(BundleError::Build { diagnostics: reader.at_places(&left), watched });
     }
 
     let mut modules = vec![module(chunk)];
@@ -157,11 +135,7 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
     let exports: Vec<String> = chunk.exports.iter().map(|name| name.to_string()).collect();
     Ok(Bundle {
         main: chunk.filename.to_string(),
-        format: if exports.is_empty() {
-            Format::ServiceWorker
-        } else {
-            Format::Modules
-        },
+        format: if exports.is_empty() { Format::ServiceWorker } else { Format::Modules },
         exports,
         modules,
         watched,
@@ -179,23 +153,14 @@ fn module(chunk: &OutputChunk) -> Module {
 }
 
 pub(crate) fn check_size(modules: &[Module], max_bytes: u64) -> Result<(), BundleError> {
-    let actual_bytes = modules
-        .iter()
-        .map(|module| module.body.len() as u64)
-        .fold(0, u64::saturating_add);
+    let actual_bytes = modules.iter().map(|module| module.body.len() as u64).fold(0, u64::saturating_add);
     if actual_bytes > max_bytes {
-        return Err(BundleError::TooLarge {
-            actual_bytes,
-            max_bytes,
-        });
+        return Err(BundleError::TooLarge { actual_bytes, max_bytes });
     }
     Ok(())
 }
 
-async fn generate(
-    options: BundlerOptions,
-    plugin: Arc<WorkerPlugin>,
-) -> Result<BundleOutput, BatchedBuildDiagnostic> {
+async fn generate(options: BundlerOptions, plugin: Arc<WorkerPlugin>) -> Result<BundleOutput, BatchedBuildDiagnostic> {
     let mut bundler = Bundler::with_plugins(options, vec![plugin as _])?;
     let result = bundler.generate().await;
     // Nothing is left open but the plugins' close hooks, and ours has none.
@@ -203,40 +168,17 @@ async fn generate(
     result
 }
 
-fn bundler_options(
-    options: &BundleOptions,
-    compiler: &Compiler,
-    root: &Path,
-    entry: &Path,
-) -> BundlerOptions {
-    let name = entry
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+fn bundler_options(options: &BundleOptions, compiler: &Compiler, root: &Path, entry: &Path) -> BundlerOptions {
+    let name = entry.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut define: Vec<(String, String)> = vec![
-        (
-            "process.env.NODE_ENV".to_owned(),
-            options.mode.literal().to_owned(),
-        ),
-        (
-            "navigator.userAgent".to_owned(),
-            "\"Cloudflare-Workers\"".to_owned(),
-        ),
+        ("process.env.NODE_ENV".to_owned(), options.mode.literal().to_owned()),
+        ("navigator.userAgent".to_owned(), "\"Cloudflare-Workers\"".to_owned()),
     ];
     define.retain(|(name, _)| !options.define.contains_key(name));
-    define.extend(
-        options
-            .define
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
+    define.extend(options.define.iter().map(|(name, value)| (name.clone(), value.clone())));
 
     BundlerOptions {
-        input: Some(vec![InputItem {
-            name: Some(name),
-            import: entry.to_string_lossy().into_owned(),
-        }]),
+        input: Some(vec![InputItem { name: Some(name), import: entry.to_string_lossy().into_owned() }]),
         cwd: Some(root.to_path_buf()),
         // Source maps are relative to the folder of the output, which is never written.
         dir: Some(String::new()),
@@ -247,36 +189,21 @@ fn bundler_options(
         // One module: a dynamic import of the worker's own file needs no second load.
         code_splitting: Some(CodeSplittingMode::Bool(false)),
         // As in esbuild's output without a style sheet: the import is there and does nothing.
-        module_types: Some(
-            [(".css".to_owned(), ModuleType::Empty)]
-                .into_iter()
-                .collect(),
-        ),
+        module_types: Some([(".css".to_owned(), ModuleType::Empty)].into_iter().collect()),
         resolve: Some(ResolveOptions {
             condition_names: Some(options.conditions.clone()),
             main_fields: Some(["browser", "module", "main"].map(str::to_owned).to_vec()),
             extensions: Some(
-                [
-                    ".tsx", ".ts", ".jsx", ".js", ".mts", ".mjs", ".cts", ".cjs", ".json",
-                ]
-                .map(str::to_owned)
-                .to_vec(),
+                [".tsx", ".ts", ".jsx", ".js", ".mts", ".mjs", ".cts", ".cjs", ".json"].map(str::to_owned).to_vec(),
             ),
             ..ResolveOptions::default()
         }),
         define: Some(define.into_iter().collect()),
         minify: Some(RawMinifyOptions::Bool(options.minify)),
         keep_names: Some(true),
-        comments: Some(CommentsOptions {
-            legal: true,
-            annotation: false,
-            jsdoc: false,
-        }),
+        comments: Some(CommentsOptions { legal: true, annotation: false, jsdoc: false }),
         transform: Some(compiler.transform.clone()),
-        tsconfig: options
-            .tsconfig
-            .as_ref()
-            .map(|path| TsConfig::Manual(root.join(path))),
+        tsconfig: options.tsconfig.as_ref().map(|path| TsConfig::Manual(root.join(path))),
         checks: Some(ChecksOptions {
             // The worker's author can change neither the order nor the comments of npm's packages.
             circular_dependency: Some(false),

@@ -53,10 +53,7 @@ pub enum BundleError {
     #[error("the entry {} does not exist", path.display())]
     EntryMissing { path: PathBuf },
     #[error("could not read {}", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     #[error("the modules are {actual_bytes} bytes together, {max_bytes} are allowed")]
     TooLarge { actual_bytes: u64, max_bytes: u64 },
     #[error("more than {max} files match the module rules below {}", path.display())]

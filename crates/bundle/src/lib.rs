@@ -22,6 +22,7 @@ mod no_bundle;
 mod options;
 mod output;
 mod plugin;
+mod quirks;
 mod reexports;
 mod rules;
 mod source_map;
@@ -43,18 +44,12 @@ pub async fn bundle(options: &BundleOptions) -> Result<Bundle, BundleError> {
     let options = options.clone();
     let time_max = options.time_max;
     let task = engine::runtime()?.spawn(async move {
-        if options.no_bundle {
-            no_bundle::collect(&options).await
-        } else {
-            engine::build(&options).await
-        }
+        if options.no_bundle { no_bundle::collect(&options).await } else { engine::build(&options).await }
     });
     let abort = task.abort_handle();
     match tokio::time::timeout(time_max, task).await {
         Ok(Ok(result)) => result,
-        Ok(Err(failure)) => Err(BundleError::Internal {
-            reason: engine::panic_text(failure),
-        }),
+        Ok(Err(failure)) => Err(BundleError::Internal { reason: engine::panic_text(failure) }),
         Err(_) => {
             abort.abort();
             Err(BundleError::TimedOut { time_max })

@@ -29,11 +29,7 @@ pub(crate) async fn collect(options: &BundleOptions) -> Result<Bundle, BundleErr
     let options = options.clone();
     // Walking and parsing block; this is the bundler's own runtime, which has threads for that.
     let task = tokio::task::spawn_blocking(move || collect_blocking(&options));
-    task.await.unwrap_or_else(|failure| {
-        Err(BundleError::Internal {
-            reason: crate::engine::panic_text(failure),
-        })
-    })
+    task.await.unwrap_or_else(|failure| Err(BundleError::Internal { reason: crate::engine::panic_text(failure) }))
 }
 
 fn collect_blocking(options: &BundleOptions) -> Result<Bundle, BundleError> {
@@ -42,20 +38,11 @@ fn collect_blocking(options: &BundleOptions) -> Result<Bundle, BundleError> {
         return Err(BundleError::EntryMissing { path: entry });
     }
     let folder = entry.parent().unwrap_or(&entry).to_path_buf();
-    let main = entry
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let main = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let body = read(&entry, options.size_max_bytes)?;
     let (format, exports) = exports(options, &entry, &body)?;
 
-    let mut modules = vec![Module {
-        name: main.clone(),
-        kind: ModuleKind::EsModule,
-        body,
-        source_map: None,
-    }];
+    let mut modules = vec![Module { name: main.clone(), kind: ModuleKind::EsModule, body, source_map: None }];
     let mut watched = vec![entry.clone()];
     if format == Format::Modules {
         let rules = Rules::new(&options.rules);
@@ -70,69 +57,37 @@ fn collect_blocking(options: &BundleOptions) -> Result<Bundle, BundleError> {
             let body = read(&path, left_bytes)?;
             left_bytes = left_bytes.saturating_sub(body.len() as u64);
             watched.push(path);
-            modules.push(Module {
-                name,
-                kind,
-                body,
-                source_map: None,
-            });
+            modules.push(Module { name, kind, body, source_map: None });
         }
     }
     check_size(&modules, options.size_max_bytes)?;
     watched.sort();
-    Ok(Bundle {
-        modules,
-        main,
-        format,
-        exports,
-        watched,
-        warnings: Vec::new(),
-    })
+    Ok(Bundle { modules, main, format, exports, watched, warnings: Vec::new() })
 }
 
 /// What the entry exports, by its syntax.
-fn exports(
-    options: &BundleOptions,
-    entry: &Path,
-    body: &Bytes,
-) -> Result<(Format, Vec<String>), BundleError> {
+fn exports(options: &BundleOptions, entry: &Path, body: &Bytes) -> Result<(Format, Vec<String>), BundleError> {
     let text = String::from_utf8_lossy(body);
     let allocator = Allocator::default();
     let parsed = Parser::new(&allocator, &text, SourceType::mjs()).parse();
     if let (true, Some(error)) = (parsed.panicked, parsed.errors.first()) {
         let reader = Reader::new(options.real_root());
-        let offset = error
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.first())
-            .map_or(0, |label| label.offset());
+        let offset = error.labels.as_ref().and_then(|labels| labels.first()).map_or(0, |label| label.offset());
         return Err(BundleError::Build {
             diagnostics: vec![reader.in_text(&error.message, entry, &text, offset)],
             watched: vec![entry.to_path_buf()],
         });
     }
     let record = &parsed.module_record;
-    let mut names: Vec<String> = record
-        .exported_bindings
-        .keys()
-        .map(|name| name.to_string())
-        .collect();
+    let mut names: Vec<String> = record.exported_bindings.keys().map(|name| name.to_string()).collect();
     let default = ExportExportName::is_default;
-    if record
-        .local_export_entries
-        .iter()
-        .any(|entry| default(&entry.export_name))
-    {
+    if record.local_export_entries.iter().any(|entry| default(&entry.export_name)) {
         names.push("default".to_owned());
     }
     names.sort();
     names.dedup();
     let has_exports = !names.is_empty() || !record.star_export_entries.is_empty();
-    let format = if has_exports {
-        Format::Modules
-    } else {
-        Format::ServiceWorker
-    };
+    let format = if has_exports { Format::Modules } else { Format::ServiceWorker };
     Ok((format, names))
 }
 
@@ -141,10 +96,7 @@ fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>, BundleError> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![(folder.to_path_buf(), String::new(), 0)];
     while let Some((path, prefix, depth)) = waiting.pop() {
-        let fail = |source| BundleError::Read {
-            path: path.clone(),
-            source,
-        };
+        let fail = |source| BundleError::Read { path: path.clone(), source };
         for item in std::fs::read_dir(&path).map_err(fail)? {
             let item = item.map_err(fail)?;
             let kind = item.file_type().map_err(fail)?;
@@ -158,10 +110,7 @@ fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>, BundleError> {
                 found.insert(name, item.path());
             }
             if found.len() > FILES_MAX {
-                return Err(BundleError::TooManyFiles {
-                    path: folder.to_path_buf(),
-                    max: FILES_MAX,
-                });
+                return Err(BundleError::TooManyFiles { path: folder.to_path_buf(), max: FILES_MAX });
             }
         }
     }
@@ -169,16 +118,10 @@ fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>, BundleError> {
 }
 
 fn read(path: &Path, max_bytes: u64) -> Result<Bytes, BundleError> {
-    let fail = |source| BundleError::Read {
-        path: path.to_path_buf(),
-        source,
-    };
+    let fail = |source| BundleError::Read { path: path.to_path_buf(), source };
     let actual_bytes = std::fs::metadata(path).map_err(fail)?.len();
     if actual_bytes > max_bytes {
-        return Err(BundleError::TooLarge {
-            actual_bytes,
-            max_bytes,
-        });
+        return Err(BundleError::TooLarge { actual_bytes, max_bytes });
     }
     std::fs::read(path).map(Bytes::from).map_err(fail)
 }

@@ -90,9 +90,7 @@ impl BundleOptions {
             tsconfig: None,
             jsx: Jsx::default(),
             rules: Vec::new(),
-            conditions: ["workerd", "worker", "browser", "module"]
-                .map(str::to_owned)
-                .to_vec(),
+            conditions: ["workerd", "worker", "browser", "module"].map(str::to_owned).to_vec(),
             no_bundle: false,
             size_max_bytes: SIZE_MAX_BYTES_DEFAULT,
             time_max: TIME_MAX_DEFAULT,
@@ -111,7 +109,5 @@ impl BundleOptions {
 }
 
 fn real(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path)
-        .or_else(|_| std::path::absolute(path))
-        .unwrap_or_else(|_| path.to_path_buf())
+    std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_path_buf())
 }

@@ -11,15 +11,15 @@ use nodejs_built_in_modules::is_nodejs_builtin_module;
 use rolldown_common::side_effects::HookSideEffects;
 use rolldown_common::{ImportKind, ModuleType, ResolvedExternal};
 use rolldown_plugin::{
-    HookLoadArgs, HookLoadOutput, HookLoadReturn, HookResolveIdArgs, HookResolveIdOutput,
-    HookResolveIdReturn, HookTransformArgs, HookTransformAstArgs, HookTransformAstReturn,
-    HookTransformOutput, HookTransformOutputMap, HookTransformReturn, HookUsage, Plugin,
-    PluginContext, PluginContextResolveOptions, SharedLoadPluginContext,
+    HookLoadArgs, HookLoadOutput, HookLoadReturn, HookResolveIdArgs, HookResolveIdOutput, HookResolveIdReturn,
+    HookTransformArgs, HookTransformAstArgs, HookTransformAstReturn, HookTransformOutput, HookTransformOutputMap,
+    HookTransformReturn, HookUsage, Plugin, PluginContext, PluginContextResolveOptions, SharedLoadPluginContext,
     SharedTransformPluginContext,
 };
 
 use crate::options::BundleOptions;
 use crate::output::{Module, ModuleKind};
+use crate::quirks;
 use crate::reexports::{self, Missing};
 use crate::rules::Rules;
 
@@ -78,11 +78,7 @@ impl WorkerPlugin {
 
     pub(crate) fn take(&self) -> Collected {
         let state = std::mem::take(&mut *self.lock());
-        Collected {
-            modules: state.modules.into_values().collect(),
-            too_large: state.too_large,
-            read: state.read,
-        }
+        Collected { modules: state.modules.into_values().collect(), too_large: state.too_large, read: state.read }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -98,10 +94,7 @@ impl WorkerPlugin {
         importer: Option<&str>,
         kind: ImportKind,
     ) -> anyhow::Result<Option<HookResolveIdOutput>> {
-        let options = PluginContextResolveOptions {
-            import_kind: kind,
-            ..PluginContextResolveOptions::default()
-        };
+        let options = PluginContextResolveOptions { import_kind: kind, ..PluginContextResolveOptions::default() };
         let found = context.resolve(specifier, importer, Some(options)).await?;
         Ok(found.ok().map(HookResolveIdOutput::from_resolved_id))
     }
@@ -120,12 +113,7 @@ impl WorkerPlugin {
         state.read.push(path.to_path_buf());
         if let Entry::Vacant(vacant) = state.modules.entry(name.clone()) {
             let bytes = body.len() as u64;
-            vacant.insert(Module {
-                name: name.clone(),
-                kind,
-                body,
-                source_map: None,
-            });
+            vacant.insert(Module { name: name.clone(), kind, body, source_map: None });
             state.size_bytes += bytes;
         }
         Ok(name)
@@ -148,26 +136,14 @@ impl Plugin for WorkerPlugin {
     }
 
     fn register_hook_usage(&self) -> HookUsage {
-        let always = HookUsage::ResolveId | HookUsage::Load | HookUsage::Transform;
-        if self.missing.is_empty() {
-            always
-        } else {
-            always | HookUsage::TransformAst
-        }
+        HookUsage::ResolveId | HookUsage::Load | HookUsage::Transform | HookUsage::TransformAst
     }
 
-    async fn resolve_id(
-        &self,
-        context: &PluginContext,
-        args: &HookResolveIdArgs<'_>,
-    ) -> HookResolveIdReturn {
+    async fn resolve_id(&self, context: &PluginContext, args: &HookResolveIdArgs<'_>) -> HookResolveIdReturn {
         if args.is_entry {
             return Ok(None);
         }
-        if args
-            .importer
-            .is_some_and(|importer| importer.starts_with(REQUIRE_WRAPPER))
-        {
+        if args.importer.is_some_and(|importer| importer.starts_with(REQUIRE_WRAPPER)) {
             return Ok(Some(left_to_runtime(args.specifier)));
         }
 
@@ -199,11 +175,7 @@ impl Plugin for WorkerPlugin {
         }
     }
 
-    async fn load(
-        &self,
-        _context: SharedLoadPluginContext,
-        args: &HookLoadArgs<'_>,
-    ) -> HookLoadReturn {
+    async fn load(&self, _context: SharedLoadPluginContext, args: &HookLoadArgs<'_>) -> HookLoadReturn {
         let Some(name) = args.id.strip_prefix(REQUIRE_WRAPPER) else {
             return Ok(None);
         };
@@ -224,8 +196,7 @@ impl Plugin for WorkerPlugin {
             return Ok(None);
         }
         self.lock().read.push(PathBuf::from(args.id));
-        let own_script =
-            matches!(args.module_type, ModuleType::Js) && !args.id.contains("/node_modules/");
+        let own_script = matches!(args.module_type, ModuleType::Js) && !args.id.contains("/node_modules/");
         if !own_script || !(args.code.contains("</") || args.code.contains("/>")) {
             return Ok(None);
         }
@@ -242,20 +213,20 @@ impl Plugin for WorkerPlugin {
         _context: &PluginContext,
         mut args: HookTransformAstArgs<'_>,
     ) -> HookTransformAstReturn {
-        if let Some(offsets) = self.missing.get(Path::new(args.id)) {
-            args.ast.program.with_mut(|fields| {
+        let offsets = self.missing.get(Path::new(args.id));
+        args.ast.program.with_mut(|fields| {
+            if let Some(offsets) = offsets {
                 reexports::mark(fields.program, fields.source, offsets);
-            });
-        }
+            }
+            quirks::avoid(fields.program, fields.source, fields.allocator);
+        });
         Ok(args.ast)
     }
 }
 
 /// The name of the module in the runtime that `specifier` means, if it means one.
 fn runtime_module(specifier: &str) -> Option<String> {
-    let has_scheme = ["node:", "cloudflare:", "workerd:"]
-        .iter()
-        .any(|scheme| specifier.starts_with(scheme));
+    let has_scheme = ["node:", "cloudflare:", "workerd:"].iter().any(|scheme| specifier.starts_with(scheme));
     if has_scheme {
         return Some(specifier.to_owned());
     }

@@ -16,9 +16,7 @@ pub(crate) type Missing = BTreeMap<PathBuf, BTreeSet<usize>>;
 
 /// Adds what a failed build did not find to `missing`. Whether the next build can differ.
 pub(crate) fn note(errors: &[BuildDiagnostic], missing: &mut Missing, root: &Path) -> bool {
-    let options = DiagnosticOptions {
-        cwd: root.to_path_buf(),
-    };
+    let options = DiagnosticOptions { cwd: root.to_path_buf() };
     let mut grown = false;
     for error in errors {
         if !matches!(error.kind(), EventKind::MissingExportError) {
@@ -29,11 +27,8 @@ pub(crate) fn note(errors: &[BuildDiagnostic], missing: &mut Missing, root: &Pat
             continue;
         };
         let file = PathBuf::from(file);
-        let is_typescript = file.extension().is_some_and(|extension| {
-            ["ts", "tsx", "mts", "cts"]
-                .iter()
-                .any(|ts| extension == *ts)
-        });
+        let is_typescript =
+            file.extension().is_some_and(|extension| ["ts", "tsx", "mts", "cts"].iter().any(|ts| extension == *ts));
         if is_typescript {
             grown |= missing.entry(file).or_default().insert(offset);
         }
@@ -44,11 +39,7 @@ pub(crate) fn note(errors: &[BuildDiagnostic], missing: &mut Missing, root: &Pat
 /// Marks as types what `program` exports by the names at `offsets`, and what it exports of imports there.
 pub(crate) fn mark(program: &mut Program<'_>, source: &str, offsets: &BTreeSet<usize>) {
     let starts = byte_offsets(source, offsets);
-    let holds = |span: Span| {
-        starts
-            .iter()
-            .any(|start| (span.start..span.end).contains(start))
-    };
+    let holds = |span: Span| starts.iter().any(|start| (span.start..span.end).contains(start));
 
     let imported = program.body.iter().filter_map(|statement| match statement {
         Statement::ImportDeclaration(import) => import.specifiers.as_ref(),
@@ -57,9 +48,7 @@ pub(crate) fn mark(program: &mut Program<'_>, source: &str, offsets: &BTreeSet<u
     let locals: BTreeSet<String> = imported
         .flatten()
         .filter_map(|specifier| match specifier {
-            ImportDeclarationSpecifier::ImportSpecifier(one) if holds(one.span) => {
-                Some(one.local.name.to_string())
-            }
+            ImportDeclarationSpecifier::ImportSpecifier(one) if holds(one.span) => Some(one.local.name.to_string()),
             _ => None,
         })
         .collect();

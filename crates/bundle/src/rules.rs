@@ -29,10 +29,7 @@ impl Rules {
             if ended.contains(&rule.kind) {
                 continue;
             }
-            let globs = rule
-                .globs
-                .iter()
-                .map(|glob| glob.trim_start_matches("./").to_owned());
+            let globs = rule.globs.iter().map(|glob| glob.trim_start_matches("./").to_owned());
             list.push((rule.kind, globs.collect()));
             if !rule.fallthrough {
                 ended.push(rule.kind);
@@ -49,28 +46,18 @@ impl Rules {
     /// The kind of the file at `path`, relative to the folder the rules are about.
     pub(crate) fn kind_of_path(&self, path: &str) -> Option<ModuleKind> {
         let matching = |globs: &[String]| globs.iter().any(|glob| matches(glob, path));
-        self.list
-            .iter()
-            .find(|(_, globs)| matching(globs))
-            .map(|(kind, _)| *kind)
+        self.list.iter().find(|(_, globs)| matching(globs)).map(|(kind, _)| *kind)
     }
 
     /// The kind of the module that `specifier`, imported from the file `importer`, stands for. `None` for what the
     /// bundler compiles.
-    pub(crate) fn kind_of_import(
-        &self,
-        specifier: &str,
-        importer: Option<&str>,
-        root: &Path,
-    ) -> Option<ModuleKind> {
-        let kind = self
-            .kind_of_path(specifier.trim_start_matches(['.', '/']))
-            .or_else(|| {
-                let relative = specifier.starts_with("./") || specifier.starts_with("../");
-                let folder = relative.then(|| Path::new(importer?).parent()).flatten()?;
-                let path = normalized(&folder.join(specifier));
-                self.kind_of_path(path.strip_prefix(root).ok()?.to_str()?)
-            })?;
+    pub(crate) fn kind_of_import(&self, specifier: &str, importer: Option<&str>, root: &Path) -> Option<ModuleKind> {
+        let kind = self.kind_of_path(specifier.trim_start_matches(['.', '/'])).or_else(|| {
+            let relative = specifier.starts_with("./") || specifier.starts_with("../");
+            let folder = relative.then(|| Path::new(importer?).parent()).flatten()?;
+            let path = normalized(&folder.join(specifier));
+            self.kind_of_path(path.strip_prefix(root).ok()?.to_str()?)
+        })?;
         (!kind.is_script()).then_some(kind)
     }
 }
@@ -104,11 +91,7 @@ mod tests {
     use super::*;
 
     fn rule(kind: ModuleKind, glob: &str, fallthrough: bool) -> Rule {
-        Rule {
-            kind,
-            globs: vec![glob.to_owned()],
-            fallthrough,
-        }
+        Rule { kind, globs: vec![glob.to_owned()], fallthrough }
     }
 
     fn kind(rules: &Rules, specifier: &str) -> Option<ModuleKind> {

@@ -26,9 +26,7 @@ pub struct SourceMap {
 impl SourceMap {
     /// `None` if `json` is no source map of version 3.
     pub fn parse(json: &str) -> Option<Self> {
-        oxc_sourcemap::SourceMap::from_json_string(json)
-            .ok()
-            .map(Self::from_map)
+        oxc_sourcemap::SourceMap::from_json_string(json).ok().map(Self::from_map)
     }
 
     pub(crate) fn from_map(map: oxc_sourcemap::SourceMap) -> Self {
@@ -40,9 +38,7 @@ impl SourceMap {
     /// Where the code at `line` and `column` of the generated module came from; `None` for code of the bundler's own.
     pub fn original_position(&self, line: u32, column: u32) -> Option<Position> {
         let wanted = (line.checked_sub(1)?, column.checked_sub(1)?);
-        let after = self
-            .tokens
-            .partition_point(|token| (token.get_dst_line(), token.get_dst_col()) <= wanted);
+        let after = self.tokens.partition_point(|token| (token.get_dst_line(), token.get_dst_col()) <= wanted);
         let token = self.tokens.get(after.checked_sub(1)?)?;
         if token.get_dst_line() != wanted.0 {
             return None;
@@ -51,19 +47,13 @@ impl SourceMap {
             source: self.map.get_source(token.get_source_id()?)?.to_string(),
             line: token.get_src_line() + 1,
             column: token.get_src_col() + 1,
-            name: token
-                .get_name_id()
-                .and_then(|id| self.map.get_name(id))
-                .map(|name| name.to_string()),
+            name: token.get_name_id().and_then(|id| self.map.get_name(id)).map(|name| name.to_string()),
         })
     }
 
     /// The text of a file the map was made from, if the map carries it.
     pub fn source_content(&self, source: &str) -> Option<&str> {
-        let index = self
-            .map
-            .get_sources()
-            .position(|name| name.as_ref() == source)?;
+        let index = self.map.get_sources().position(|name| name.as_ref() == source)?;
         let content = self.map.get_source_content(u32::try_from(index).ok()?)?;
         Some(content.as_ref())
     }
@@ -76,10 +66,7 @@ pub fn original_position(map_json: &str, line: u32, column: u32) -> Option<Posit
 
 /// Rewrites the places in a stack as V8 prints it, `at f (module.js:3:14)` and `at module.js:3:14` with their
 /// variants, to where `lookup(module, line, column)` says they came from. What it knows nothing about stays.
-pub fn map_stack(
-    stack: &str,
-    mut lookup: impl FnMut(&str, u32, u32) -> Option<Position>,
-) -> String {
+pub fn map_stack(stack: &str, mut lookup: impl FnMut(&str, u32, u32) -> Option<Position>) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in stack.split('\n') {
         lines.push(map_line(line, &mut lookup).unwrap_or_else(|| line.to_owned()));
@@ -87,10 +74,7 @@ pub fn map_stack(
     lines.join("\n")
 }
 
-fn map_line(
-    line: &str,
-    lookup: &mut impl FnMut(&str, u32, u32) -> Option<Position>,
-) -> Option<String> {
+fn map_line(line: &str, lookup: &mut impl FnMut(&str, u32, u32) -> Option<Position>) -> Option<String> {
     let frame = line.trim_start().strip_prefix("at ")?;
     let place = match frame.trim_end().strip_suffix(')') {
         Some(open) => open.rsplit_once('(')?.1,
@@ -101,12 +85,7 @@ fn map_line(
     let origin = lookup(module, line_number.parse().ok()?, column.parse().ok()?)?;
     let start = line.rfind(place)?;
     let (before, after) = (line.get(..start)?, line.get(start + place.len()..)?);
-    let Position {
-        source,
-        line,
-        column,
-        ..
-    } = origin;
+    let Position { source, line, column, .. } = origin;
     Some(format!("{before}{source}:{line}:{column}{after}"))
 }
 
@@ -115,7 +94,8 @@ mod tests {
     use super::*;
 
     /// Line 1 column 1 is `a.ts:1:1`, line 1 column 10 is `a.ts:3:5` with the name `f`.
-    const MAP: &str = r#"{"version":3,"sources":["a.ts"],"sourcesContent":["x"],"names":["f"],"mappings":"AAAA,SAEIA"}"#;
+    const MAP: &str =
+        r#"{"version":3,"sources":["a.ts"],"sourcesContent":["x"],"names":["f"],"mappings":"AAAA,SAEIA"}"#;
 
     fn fixed(module: &str, line: u32, column: u32) -> Option<Position> {
         (module == "index.js").then(|| Position {
@@ -156,7 +136,8 @@ mod tests {
 
     #[test]
     fn what_is_unknown_stays() {
-        let stack = "Error: x\n    at async Promise.all (index 0)\n    at f (<anonymous>)\n    at node:internal:1:2\n    at";
+        let stack =
+            "Error: x\n    at async Promise.all (index 0)\n    at f (<anonymous>)\n    at node:internal:1:2\n    at";
         assert_eq!(map_stack(stack, fixed), stack);
     }
 }

@@ -33,16 +33,12 @@ impl Compiler {
                 import_source: Some(import_source.clone()),
                 ..JsxOptions::default()
             },
-            Jsx::FromTsconfig => JsxOptions {
-                runtime: default_runtime(tsconfig.as_deref()).map(str::to_owned),
-                ..JsxOptions::default()
-            },
+            Jsx::FromTsconfig => {
+                JsxOptions { runtime: default_runtime(tsconfig.as_deref()).map(str::to_owned), ..JsxOptions::default() }
+            }
         };
         Self {
-            transform: BundlerTransformOptions {
-                jsx: Some(Either::Right(jsx)),
-                ..BundlerTransformOptions::default()
-            },
+            transform: BundlerTransformOptions { jsx: Some(Either::Right(jsx)), ..BundlerTransformOptions::default() },
             file: tsconfig.map(|tsconfig| tsconfig.path.clone()),
         }
     }
@@ -50,14 +46,10 @@ impl Compiler {
 
 /// An unreadable file counts as none: the bundler comes to it as well, and says what is wrong with it.
 fn find(options: &BundleOptions, entry: &Path) -> Option<Arc<TsConfig>> {
-    let resolver = Resolver::new(ResolveOptions {
-        tsconfig: Some(TsconfigDiscovery::Auto),
-        ..ResolveOptions::default()
-    });
+    let resolver =
+        Resolver::new(ResolveOptions { tsconfig: Some(TsconfigDiscovery::Auto), ..ResolveOptions::default() });
     match &options.tsconfig {
-        Some(path) => resolver
-            .resolve_tsconfig(options.real_root().join(path))
-            .ok(),
+        Some(path) => resolver.resolve_tsconfig(options.real_root().join(path)).ok(),
         None => resolver.find_tsconfig(entry).ok().flatten(),
     }
 }

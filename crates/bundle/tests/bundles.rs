@@ -1,10 +1,5 @@
 //! Whole builds of workers as people write them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 
@@ -34,19 +29,9 @@ async fn every_file_that_took_part_is_watched() {
     let options = fixture("typescript", "index.ts");
     let bundle = built(&options).await;
     let root = options.root.canonicalize().unwrap();
-    let names: Vec<&str> = bundle
-        .watched
-        .iter()
-        .map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap())
-        .collect();
-    let expected = [
-        "barrel.ts",
-        "config.json",
-        "index.ts",
-        "lib/greeting.ts",
-        "tsconfig.json",
-        "types.ts",
-    ];
+    let names: Vec<&str> =
+        bundle.watched.iter().map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap()).collect();
+    let expected = ["barrel.ts", "config.json", "index.ts", "lib/greeting.ts", "tsconfig.json", "types.ts"];
     assert_eq!(names, expected);
 }
 
@@ -54,45 +39,22 @@ async fn every_file_that_took_part_is_watched() {
 async fn a_stack_leads_back_to_the_typescript() {
     let bundle = built(&fixture("typescript", "index.ts")).await;
     let map = SourceMap::parse(bundle.main_module().unwrap().source_map.as_ref().unwrap()).unwrap();
-    let line = code(&bundle)
-        .lines()
-        .position(|line| line.contains("nobody to greet"))
-        .unwrap();
-    let column = code(&bundle)
-        .lines()
-        .nth(line)
-        .unwrap()
-        .find("new Error")
-        .unwrap();
-    let stack = format!(
-        "Error: nobody to greet\n    at greeting (index.js:{}:{})",
-        line + 1,
-        column + 1
-    );
+    let line = code(&bundle).lines().position(|line| line.contains("nobody to greet")).unwrap();
+    let column = code(&bundle).lines().nth(line).unwrap().find("new Error").unwrap();
+    let stack = format!("Error: nobody to greet\n    at greeting (index.js:{}:{})", line + 1, column + 1);
     let mapped = map_stack(&stack, |module, line, column| {
         assert_eq!(module, "index.js");
         map.original_position(line, column)
     });
-    assert_eq!(
-        mapped,
-        "Error: nobody to greet\n    at greeting (lib/greeting.ts:8:11)"
-    );
-    assert!(
-        map.source_content("lib/greeting.ts")
-            .unwrap()
-            .contains("enum Level")
-    );
+    assert_eq!(mapped, "Error: nobody to greet\n    at greeting (lib/greeting.ts:8:11)");
+    assert!(map.source_content("lib/greeting.ts").unwrap().contains("enum Level"));
 }
 
 #[tokio::test]
 async fn jsx_calls_react_where_nothing_says_otherwise() {
     for entry in ["index.jsx", "plain.js"] {
         let bundle = built(&fixture("jsx", entry)).await;
-        assert!(
-            code(&bundle).contains("React.createElement(\"p\""),
-            "{}",
-            code(&bundle)
-        );
+        assert!(code(&bundle).contains("React.createElement(\"p\""), "{}", code(&bundle));
         assert!(imports(&bundle).is_empty());
     }
 }
@@ -100,30 +62,15 @@ async fn jsx_calls_react_where_nothing_says_otherwise() {
 #[tokio::test]
 async fn jsx_takes_its_runtime_from_tsconfig_and_from_the_options() {
     let folder = Folder::with(&[
-        (
-            "tsconfig.json",
-            r#"{"compilerOptions":{"jsx":"react-jsx","jsxImportSource":"tiny"}}"#,
-        ),
-        (
-            "index.tsx",
-            "export default { fetch: () => new Response(<p>x</p>) };",
-        ),
-        (
-            "node_modules/tiny/package.json",
-            r#"{"name":"tiny","exports":{"./jsx-runtime":"./jsx.js"}}"#,
-        ),
-        (
-            "node_modules/tiny/jsx.js",
-            "export const jsx = (tag) => 'tiny ' + tag;",
-        ),
+        ("tsconfig.json", r#"{"compilerOptions":{"jsx":"react-jsx","jsxImportSource":"tiny"}}"#),
+        ("index.tsx", "export default { fetch: () => new Response(<p>x</p>) };"),
+        ("node_modules/tiny/package.json", r#"{"name":"tiny","exports":{"./jsx-runtime":"./jsx.js"}}"#),
+        ("node_modules/tiny/jsx.js", "export const jsx = (tag) => 'tiny ' + tag;"),
     ]);
     let mut options = folder.options("index.tsx");
     assert!(code(&built(&options).await).contains("tiny "));
 
-    options.jsx = Jsx::Classic {
-        factory: "h".to_owned(),
-        fragment: "F".to_owned(),
-    };
+    options.jsx = Jsx::Classic { factory: "h".to_owned(), fragment: "F".to_owned() };
     assert!(code(&built(&options).await).contains("h(\"p\""));
 }
 
@@ -132,13 +79,7 @@ async fn files_become_modules_of_their_own() {
     let bundle = built(&fixture("assets", "index.ts")).await;
     let mut found: Vec<(ModuleKind, &[u8])> = Vec::new();
     for module in &bundle.modules[1..] {
-        let hash = module
-            .name
-            .strip_prefix("./")
-            .unwrap()
-            .split_once('-')
-            .unwrap()
-            .0;
+        let hash = module.name.strip_prefix("./").unwrap().split_once('-').unwrap().0;
         assert!(hash.len() == 40, "{}", module.name);
         assert!(imports(&bundle).contains(&module.name), "{}", code(&bundle));
         found.push((module.kind, &module.body));
@@ -158,11 +99,7 @@ async fn files_become_modules_of_their_own() {
 #[tokio::test]
 async fn a_rule_of_the_configuration_makes_modules_too() {
     let mut options = fixture("assets", "markdown.ts");
-    options.rules = vec![Rule {
-        kind: ModuleKind::Text,
-        globs: vec!["**/*.md".to_owned()],
-        fallthrough: false,
-    }];
+    options.rules = vec![Rule { kind: ModuleKind::Text, globs: vec!["**/*.md".to_owned()], fallthrough: false }];
     let bundle = built(&options).await;
     assert_eq!(bundle.modules.len(), 2);
     assert!(bundle.modules[1].name.ends_with("-README.md"));
@@ -173,18 +110,9 @@ async fn modules_of_the_runtime_are_imported_from_it() {
     let bundle = built(&fixture("runtime_modules", "index.ts")).await;
     let mut found = imports(&bundle);
     found.sort();
-    let expected = [
-        "cloudflare:workers",
-        "node:buffer",
-        "node:crypto",
-        "node:fs/promises",
-    ];
+    let expected = ["cloudflare:workers", "node:buffer", "node:crypto", "node:fs/promises"];
     assert_eq!(found, expected);
-    assert!(
-        code(&bundle).contains("import(\"node:path\")"),
-        "{}",
-        code(&bundle)
-    );
+    assert!(code(&bundle).contains("import(\"node:path\")"), "{}", code(&bundle));
     assert_eq!(bundle.exports, ["Counter", "default"]);
     assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
 }
@@ -208,6 +136,16 @@ async fn a_dynamic_import_of_an_own_file_is_in_the_main_module() {
 }
 
 #[tokio::test]
+async fn every_variable_of_one_export_is_exported() {
+    let folder = Folder::with(&[(
+        "index.js",
+        "export const first = class {}, second = () => 2;\nexport let { third, x: [fourth] } = { third: 3, x: [4] }, fifth;",
+    )]);
+    let bundle = built(&folder.options("index.js")).await;
+    assert_eq!(bundle.exports, ["fifth", "first", "fourth", "second", "third"]);
+}
+
+#[tokio::test]
 async fn names_survive_bundling_and_minifying() {
     let folder = Folder::with(&[
         ("a.js", "class Thing {}\nexport const a = new Thing();"),
@@ -218,11 +156,7 @@ async fn names_survive_bundling_and_minifying() {
     ]);
     let mut options = folder.options("index.js");
     let bundle = built(&options).await;
-    assert!(
-        code(&bundle).contains("__name(this, \"Thing\")"),
-        "{}",
-        code(&bundle)
-    );
+    assert!(code(&bundle).contains("__name(this, \"Thing\")"), "{}", code(&bundle));
 
     options.minify = true;
     let minified = built(&options).await;
@@ -238,17 +172,10 @@ async fn globals_are_replaced() {
          dead: process.env.NODE_ENV === 'development' ? 'debug-only' : 'live' };",
     )]);
     let mut options = folder.options("index.js");
-    options
-        .define
-        .insert("VERSION".to_owned(), "\"v9\"".to_owned());
+    options.define.insert("VERSION".to_owned(), "\"v9\"".to_owned());
     options.mode = Mode::Production;
     let bundle = built(&options).await;
-    for text in [
-        "mode: \"production\"",
-        "version: \"v9\"",
-        "agent: \"Cloudflare-Workers\"",
-        "live",
-    ] {
+    for text in ["mode: \"production\"", "version: \"v9\"", "agent: \"Cloudflare-Workers\"", "live"] {
         assert!(code(&bundle).contains(text), "{text} in {}", code(&bundle));
     }
     assert!(!code(&bundle).contains("debug-only"));
@@ -257,16 +184,11 @@ async fn globals_are_replaced() {
 #[tokio::test]
 async fn an_alias_replaces_a_whole_specifier() {
     let folder = Folder::with(&[
-        (
-            "src/index.js",
-            "import a from 'real'; import b from 'gone'; export default [a, b.sep];",
-        ),
+        ("src/index.js", "import a from 'real'; import b from 'gone'; export default [a, b.sep];"),
         ("mocks/real.js", "export default 'mocked';"),
     ]);
     let mut options = folder.options("src/index.js");
-    options
-        .alias
-        .insert("real".to_owned(), "./mocks/real.js".to_owned());
+    options.alias.insert("real".to_owned(), "./mocks/real.js".to_owned());
     options.alias.insert("gone".to_owned(), "path".to_owned());
     let bundle = built(&options).await;
     assert!(code(&bundle).contains("mocked"));
@@ -277,17 +199,10 @@ async fn an_alias_replaces_a_whole_specifier() {
 async fn without_bundling_files_stay_as_they_are() {
     let mut options = fixture("plain", "index.js");
     options.no_bundle = true;
-    options.rules = vec![Rule {
-        kind: ModuleKind::EsModule,
-        globs: vec!["**/*.mjs".to_owned()],
-        fallthrough: false,
-    }];
+    options.rules = vec![Rule { kind: ModuleKind::EsModule, globs: vec!["**/*.mjs".to_owned()], fallthrough: false }];
     let bundle = built(&options).await;
-    let names: Vec<(&str, ModuleKind)> = bundle
-        .modules
-        .iter()
-        .map(|module| (module.name.as_str(), module.kind))
-        .collect();
+    let names: Vec<(&str, ModuleKind)> =
+        bundle.modules.iter().map(|module| (module.name.as_str(), module.kind)).collect();
     let expected = [
         ("index.js", ModuleKind::EsModule),
         ("lib/helper.mjs", ModuleKind::EsModule),

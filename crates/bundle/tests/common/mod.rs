@@ -1,20 +1,12 @@
 //! What the tests of whole builds share.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
 
 use selvedge_bundle::{Bundle, BundleError, BundleOptions, Diagnostic, bundle};
 
 pub fn fixture(name: &str, entry: &str) -> BundleOptions {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     BundleOptions::new(root, entry)
 }
 
@@ -40,9 +32,7 @@ pub fn code(bundle: &Bundle) -> &str {
 pub fn imports(bundle: &Bundle) -> Vec<String> {
     let lines = code(bundle).lines();
     let statements = lines.filter(|line| line.starts_with("import "));
-    statements
-        .filter_map(|line| line.split('"').nth(1).map(str::to_owned))
-        .collect()
+    statements.filter_map(|line| line.split('"').nth(1).map(str::to_owned)).collect()
 }
 
 /// A folder with the given files, gone at the end of the test.
