@@ -29,10 +29,7 @@ const SECONDS_MAX: f64 = 600.0;
 
 /// A GET request as the bytes to send. `host` names the worker; the connection goes to loopback in any case.
 pub fn get_request(host: &str, path: &str) -> Vec<u8> {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\nUser-Agent: selvedge-load\r\n\r\n"
-    )
-    .into_bytes()
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\nUser-Agent: selvedge-load\r\n\r\n").into_bytes()
 }
 
 pub fn parse() -> Result<Command, LoadError> {
@@ -64,20 +61,13 @@ pub fn parse() -> Result<Command, LoadError> {
     if mode == "each" && (0.0..=10_000.0).contains(&pause_ms) {
         return Ok(Command::Each(Duration::from_secs_f64(pause_ms / 1e3)));
     }
-    let in_bounds = port > 0
-        && (1..=CONNECTIONS_MAX).contains(&connections)
-        && seconds > 0.0
-        && seconds <= SECONDS_MAX;
+    let in_bounds = port > 0 && (1..=CONNECTIONS_MAX).contains(&connections) && seconds > 0.0 && seconds <= SECONDS_MAX;
     if !in_bounds {
         return Err(LoadError::Usage);
     }
     let host = host.unwrap_or_else(|| format!("localhost:{port}"));
-    let load = Load {
-        port,
-        request: get_request(&host, &path),
-        connections,
-        duration: Duration::from_secs_f64(seconds),
-    };
+    let load =
+        Load { port, request: get_request(&host, &path), connections, duration: Duration::from_secs_f64(seconds) };
     match mode.as_str() {
         "closed" => Ok(Command::Closed(load)),
         "open" if rate > 0.0 && rate.is_finite() => Ok(Command::Open(load, rate)),

@@ -45,12 +45,7 @@ fn dial(port: u16) -> std::io::Result<TcpStream> {
 impl Connection {
     pub fn open(port: u16) -> Result<Self, LoadError> {
         let stream = dial(port).map_err(|source| LoadError::Connect { port, source })?;
-        Ok(Self {
-            stream,
-            port,
-            response: Response::new(),
-            since: None,
-        })
+        Ok(Self { stream, port, response: Response::new(), since: None })
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -59,10 +54,7 @@ impl Connection {
 
     /// Replaces a connection that the server closed or that broke the protocol.
     pub fn reopen(&mut self) -> Result<(), LoadError> {
-        self.stream = dial(self.port).map_err(|source| LoadError::Connect {
-            port: self.port,
-            source,
-        })?;
+        self.stream = dial(self.port).map_err(|source| LoadError::Connect { port: self.port, source })?;
         self.response.reset();
         self.since = None;
         Ok(())
@@ -96,10 +88,6 @@ impl Connection {
     }
 
     fn check(&self) -> Result<bool, RequestError> {
-        if self.response.is_success() {
-            Ok(true)
-        } else {
-            Err(RequestError::Status(self.response.status))
-        }
+        if self.response.is_success() { Ok(true) } else { Err(RequestError::Status(self.response.status)) }
     }
 }

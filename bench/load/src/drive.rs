@@ -112,17 +112,9 @@ impl<'l> Driver<'l> {
             return Ok(());
         };
         let port = self.load.port;
-        connection
-            .stream()
-            .set_nonblocking(true)
-            .map_err(|source| LoadError::Connect { port, source })?;
+        connection.stream().set_nonblocking(true).map_err(|source| LoadError::Connect { port, source })?;
         let data = epoll::EventData::new_u64(index as u64);
-        Ok(epoll::add(
-            &self.epoll,
-            connection.stream(),
-            data,
-            epoll::EventFlags::IN,
-        )?)
+        Ok(epoll::add(&self.epoll, connection.stream(), data, epoll::EventFlags::IN)?)
     }
 
     fn in_flight(&self) -> u64 {
@@ -141,10 +133,7 @@ impl<'l> Driver<'l> {
 
     /// Waits for answers, at most for `timeout`, and takes them in.
     fn wait(&mut self, timeout: Duration) -> Result<(), LoadError> {
-        let timeout = Timespec {
-            tv_sec: timeout.as_secs() as i64,
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        };
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
@@ -166,15 +155,10 @@ impl<'l> Driver<'l> {
         match (received, connection.since) {
             (Ok(false), _) => Ok(()),
             (Ok(true), Some(since)) => {
-                self.tally
-                    .answered(since.elapsed(), connection.response.body_bytes);
+                self.tally.answered(since.elapsed(), connection.response.body_bytes);
                 connection.since = None;
                 self.idle.push(index);
-                if connection.response.closes {
-                    self.reopen(index)
-                } else {
-                    Ok(())
-                }
+                if connection.response.closes { self.reopen(index) } else { Ok(()) }
             }
             // The server may close a connection on which it owes nothing.
             (Err(RequestError::Closed), None) => self.reopen(index),

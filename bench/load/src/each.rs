@@ -61,11 +61,7 @@ fn exchange(
             return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
         }
     }
-    if connection.response.prefix.starts_with(&target.expected) {
-        Ok(())
-    } else {
-        Err(RequestError::Body)
-    }
+    if connection.response.prefix.starts_with(&target.expected) { Ok(()) } else { Err(RequestError::Body) }
 }
 
 fn connect(targets: &[Target]) -> Result<HashMap<u16, Connection>, LoadError> {
@@ -81,20 +77,12 @@ fn connect(targets: &[Target]) -> Result<HashMap<u16, Connection>, LoadError> {
 }
 
 fn set_timeout(connection: &Connection, port: u16) -> Result<(), LoadError> {
-    connection
-        .stream()
-        .set_read_timeout(Some(ANSWER_TIMEOUT))
-        .map_err(|source| LoadError::Connect { port, source })
+    connection.stream().set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(|source| LoadError::Connect { port, source })
 }
 
 fn read_targets() -> Result<Vec<Target>, LoadError> {
     let mut targets = Vec::new();
-    for (index, line) in std::io::stdin()
-        .lock()
-        .lines()
-        .enumerate()
-        .take(TARGETS_MAX)
-    {
+    for (index, line) in std::io::stdin().lock().lines().enumerate().take(TARGETS_MAX) {
         let line = line.map_err(LoadError::ReadTargets)?;
         targets.push(parse_target(&line).ok_or(LoadError::Target { line: index + 1 })?);
     }
@@ -107,9 +95,5 @@ fn parse_target(line: &str) -> Option<Target> {
     let port = words.next()?.parse().ok()?;
     let request = get_request(words.next()?, "/");
     let expected = words.next()?.as_bytes().to_vec();
-    Some(Target {
-        port,
-        request,
-        expected,
-    })
+    Some(Target { port, request, expected })
 }

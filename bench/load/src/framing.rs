@@ -82,20 +82,12 @@ impl Response {
                 State::Head => self.head(bytes)?,
                 State::Length(left) => {
                     let (rest, left) = self.body(bytes, left);
-                    self.state = if left == 0 {
-                        State::Done
-                    } else {
-                        State::Length(left)
-                    };
+                    self.state = if left == 0 { State::Done } else { State::Length(left) };
                     rest
                 }
                 State::Chunk(left) => {
                     let (rest, left) = self.body(bytes, left);
-                    self.state = if left == 0 {
-                        State::ChunkEnd
-                    } else {
-                        State::Chunk(left)
-                    };
+                    self.state = if left == 0 { State::ChunkEnd } else { State::Chunk(left) };
                     rest
                 }
                 State::ChunkLine | State::ChunkEnd | State::Trailer => self.chunk_line(bytes)?,
@@ -124,16 +116,10 @@ impl Response {
             let value = header.value.trim_ascii();
             if header.name.eq_ignore_ascii_case("content-length") {
                 let digits = std::str::from_utf8(value).map_err(|_| FramingError::Head)?;
-                state = state.or(Some(State::Length(
-                    digits.parse().map_err(|_| FramingError::Head)?,
-                )));
-            } else if header.name.eq_ignore_ascii_case("transfer-encoding")
-                && value.eq_ignore_ascii_case(b"chunked")
-            {
+                state = state.or(Some(State::Length(digits.parse().map_err(|_| FramingError::Head)?)));
+            } else if header.name.eq_ignore_ascii_case("transfer-encoding") && value.eq_ignore_ascii_case(b"chunked") {
                 state = Some(State::ChunkLine);
-            } else if header.name.eq_ignore_ascii_case("connection")
-                && value.eq_ignore_ascii_case(b"close")
-            {
+            } else if header.name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case(b"close") {
                 closes = true;
             }
         }
@@ -150,8 +136,7 @@ impl Response {
     }
 
     fn body<'b>(&mut self, bytes: &'b [u8], left: u64) -> (&'b [u8], u64) {
-        let (data, rest) =
-            bytes.split_at(usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len()));
+        let (data, rest) = bytes.split_at(usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len()));
         let room = PREFIX_BYTES_MAX - self.prefix.len();
         self.prefix.extend(data.iter().take(room));
         self.body_bytes += data.len() as u64;

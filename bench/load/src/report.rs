@@ -41,9 +41,7 @@ pub struct Report {
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos())
-        .unwrap_or(u64::MAX)
-        .clamp(1, LATENCY_NS_MAX)
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).clamp(1, LATENCY_NS_MAX)
 }
 
 fn microseconds_at(histogram: &Histogram<u64>, quantile: f64) -> f64 {
@@ -77,8 +75,7 @@ impl Tally {
 
     pub fn unanswered(&mut self, count: u64) {
         if count > 0 {
-            self.errors
-                .insert("unanswered at the end".to_owned(), count);
+            self.errors.insert("unanswered at the end".to_owned(), count);
         }
     }
 
