@@ -21,18 +21,13 @@ pub(crate) fn close_inherited(policy: &Policy, report: &mut Report) -> Result<()
     let open = match open_descriptors() {
         Ok(open) => open,
         Err(error) => {
-            report.unavailable(
-                Protection::Descriptors,
-                format!("reading {DESCRIPTORS}: {error}"),
-            );
+            report.unavailable(Protection::Descriptors, format!("reading {DESCRIPTORS}: {error}"));
             return Ok(());
         }
     };
     for descriptor in &policy.descriptors_kept {
         if !open.contains(descriptor) {
-            return Err(SandboxError::DescriptorMissing {
-                descriptor: *descriptor,
-            });
+            return Err(SandboxError::DescriptorMissing { descriptor: *descriptor });
         }
     }
 
@@ -51,10 +46,7 @@ pub(crate) fn close_inherited(policy: &Policy, report: &mut Report) -> Result<()
     if files_open.is_empty() {
         report.enforced(Protection::Descriptors);
     } else {
-        report.partial(
-            Protection::Descriptors,
-            format!("this program holds {} open", files_open.join(", ")),
-        );
+        report.partial(Protection::Descriptors, format!("this program holds {} open", files_open.join(", ")));
     }
     Ok(())
 }
@@ -62,11 +54,7 @@ pub(crate) fn close_inherited(policy: &Policy, report: &mut Report) -> Result<()
 fn open_descriptors() -> std::io::Result<BTreeSet<RawFd>> {
     let mut open = BTreeSet::new();
     for entry in fs::read_dir(DESCRIPTORS)?.take(INHERITED_MAX) {
-        if let Some(descriptor) = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        {
+        if let Some(descriptor) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
             open.insert(descriptor);
         }
     }
@@ -89,18 +77,13 @@ fn has_close_on_exec(info: &str) -> bool {
 /// The path that a descriptor of this program's own has open; `None` for sockets, events and the like.
 fn file_behind(descriptor: RawFd) -> Option<String> {
     let target = fs::read_link(format!("{DESCRIPTORS}/{descriptor}")).ok()?;
-    target
-        .is_absolute()
-        .then(|| target.to_string_lossy().into_owned())
+    target.is_absolute().then(|| target.to_string_lossy().into_owned())
 }
 
 fn close(descriptor: RawFd) -> Result<(), SandboxError> {
     match nix::unistd::close(descriptor) {
         Ok(()) | Err(Errno::EBADF) => Ok(()),
-        Err(errno) => Err(SandboxError::CloseDescriptor {
-            descriptor,
-            source: errno.into(),
-        }),
+        Err(errno) => Err(SandboxError::CloseDescriptor { descriptor, source: errno.into() }),
     }
 }
 

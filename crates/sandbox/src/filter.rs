@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use libc::c_long;
 use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Compare,
-    SeccompCondition, SeccompFilter, SeccompRule, TargetArch, apply_filter_all_threads,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Compare, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch, apply_filter_all_threads,
 };
 
 use crate::{Protection, Report, SandboxError, syscalls};
@@ -45,24 +45,9 @@ fn is_missing(error: &std::io::Error) -> bool {
 fn programs(process: u32) -> Result<Vec<BpfProgram>, BackendError> {
     let errno = |errno: i32| SeccompAction::Errno(errno.unsigned_abs());
     let filters = [
-        SeccompFilter::new(
-            any_arguments(syscalls::FATAL),
-            SeccompAction::Allow,
-            SeccompAction::KillProcess,
-            ARCH,
-        )?,
-        SeccompFilter::new(
-            any_arguments(syscalls::ABSENT),
-            SeccompAction::Allow,
-            errno(libc::ENOSYS),
-            ARCH,
-        )?,
-        SeccompFilter::new(
-            allowed(process)?,
-            errno(libc::EPERM),
-            SeccompAction::Allow,
-            ARCH,
-        )?,
+        SeccompFilter::new(any_arguments(syscalls::FATAL), SeccompAction::Allow, SeccompAction::KillProcess, ARCH)?,
+        SeccompFilter::new(any_arguments(syscalls::ABSENT), SeccompAction::Allow, errno(libc::ENOSYS), ARCH)?,
+        SeccompFilter::new(allowed(process)?, errno(libc::EPERM), SeccompAction::Allow, ARCH)?,
     ];
     filters.into_iter().map(BpfProgram::try_from).collect()
 }
@@ -87,10 +72,7 @@ fn allowed(process: u32) -> Result<Rules, BackendError> {
 
 /// One rule for each value that the argument may have.
 fn one_of(argument: u8, values: &[i32]) -> Result<Vec<SeccompRule>, BackendError> {
-    values
-        .iter()
-        .map(|value| SeccompRule::new(vec![equals(argument, *value)?]))
-        .collect()
+    values.iter().map(|value| SeccompRule::new(vec![equals(argument, *value)?])).collect()
 }
 
 fn ioctl_rules() -> Result<Vec<SeccompRule>, BackendError> {
@@ -104,10 +86,7 @@ fn ioctl_rules() -> Result<Vec<SeccompRule>, BackendError> {
 }
 
 fn setsockopt_rules() -> Result<Vec<SeccompRule>, BackendError> {
-    syscalls::SOCKET_OPTIONS_SET
-        .iter()
-        .map(|option| socket_level(Some(*option)))
-        .collect()
+    syscalls::SOCKET_OPTIONS_SET.iter().map(|option| socket_level(Some(*option))).collect()
 }
 
 fn socket_level(option: Option<i32>) -> Result<SeccompRule, BackendError> {
@@ -130,29 +109,16 @@ fn new_thread() -> Result<SeccompRule, BackendError> {
 }
 
 fn own_process(process: u32) -> Result<SeccompRule, BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(
-        0,
-        Width::Dword,
-        Compare::Eq,
-        u64::from(process),
-    )?])
+    SeccompRule::new(vec![SeccompCondition::new(0, Width::Dword, Compare::Eq, u64::from(process))?])
 }
 
 /// `prlimit64(0, _, NULL, _)`: the limits of this process, read.
 fn read_own_limit() -> Result<SeccompRule, BackendError> {
-    SeccompRule::new(vec![
-        equals(0, 0)?,
-        SeccompCondition::new(2, Width::Qword, Compare::Eq, 0)?,
-    ])
+    SeccompRule::new(vec![equals(0, 0)?, SeccompCondition::new(2, Width::Qword, Compare::Eq, 0)?])
 }
 
 fn equals(argument: u8, value: i32) -> Result<SeccompCondition, BackendError> {
-    SeccompCondition::new(
-        argument,
-        Width::Dword,
-        Compare::Eq,
-        u64::from(value.cast_unsigned()),
-    )
+    SeccompCondition::new(argument, Width::Dword, Compare::Eq, u64::from(value.cast_unsigned()))
 }
 
 #[cfg(test)]

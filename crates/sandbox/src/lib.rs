@@ -56,10 +56,7 @@ pub enum SandboxError {
     #[error("descriptor {descriptor}, which the policy keeps, is not open")]
     DescriptorMissing { descriptor: i32 },
     #[error("closing the inherited descriptor {descriptor}")]
-    CloseDescriptor {
-        descriptor: i32,
-        source: std::io::Error,
-    },
+    CloseDescriptor { descriptor: i32, source: std::io::Error },
     #[error("setting the Landlock rules")]
     Landlock(#[source] landlock::RulesetError),
     #[error("compiling the system call filter")]
@@ -97,9 +94,7 @@ pub fn lock_down(policy: &Policy) -> Result<Report, SandboxError> {
     verify(&report)?;
 
     if policy.strict && !report.is_complete() {
-        return Err(SandboxError::Strict {
-            report: Box::new(report),
-        });
+        return Err(SandboxError::Strict { report: Box::new(report) });
     }
     Ok(report)
 }
@@ -108,9 +103,7 @@ pub fn lock_down(policy: &Policy) -> Result<Report, SandboxError> {
 fn verify(report: &Report) -> Result<(), SandboxError> {
     const PROBE: &str = "/proc/self/status";
 
-    let closed = [Protection::SystemCalls, Protection::Files]
-        .iter()
-        .any(|protection| report.is_enforced(*protection));
+    let closed = [Protection::SystemCalls, Protection::Files].iter().any(|protection| report.is_enforced(*protection));
     if closed && std::fs::File::open(PROBE).is_ok() {
         return Err(SandboxError::Leak { path: PROBE });
     }

@@ -1,8 +1,8 @@
 //! Landlock: no file, no port, no signal beyond the process, whatever system call asks.
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, RestrictionStatus,
-    Ruleset, RulesetAttr, RulesetError, Scope,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, RestrictionStatus, Ruleset, RulesetAttr,
+    RulesetError, Scope,
 };
 
 use crate::{Protection, Report, SandboxError};
@@ -21,10 +21,9 @@ pub(crate) fn restrict(report: &mut Report) -> Result<(), SandboxError> {
     let status = deny_all().map_err(SandboxError::Landlock)?;
     match status.landlock {
         LandlockStatus::NotImplemented => missing(report, "the kernel has no Landlock"),
-        LandlockStatus::NotEnabled => missing(
-            report,
-            "Landlock is built into this kernel but off: add landlock to the lsm= boot parameter",
-        ),
+        LandlockStatus::NotEnabled => {
+            missing(report, "Landlock is built into this kernel but off: add landlock to the lsm= boot parameter")
+        }
         LandlockStatus::Available { effective_abi, .. } => judge(effective_abi, report),
     }
     Ok(())
@@ -50,22 +49,13 @@ fn judge(abi: ABI, report: &mut Report) {
     if abi >= FILES_WHOLE_ABI {
         report.enforced(Protection::Files);
     } else {
-        report.partial(
-            Protection::Files,
-            format!("{} leaves truncation or device controls open", name(abi)),
-        );
+        report.partial(Protection::Files, format!("{} leaves truncation or device controls open", name(abi)));
     }
-    for (protection, needed) in [
-        (Protection::Ports, PORTS_ABI),
-        (Protection::Scopes, SCOPES_ABI),
-    ] {
+    for (protection, needed) in [(Protection::Ports, PORTS_ABI), (Protection::Scopes, SCOPES_ABI)] {
         if abi >= needed {
             report.enforced(protection);
         } else {
-            report.unavailable(
-                protection,
-                format!("{} is older than {}", name(abi), name(needed)),
-            );
+            report.unavailable(protection, format!("{} is older than {}", name(abi), name(needed)));
         }
     }
 }
@@ -90,15 +80,10 @@ mod tests {
     fn first_landlock_closes_files_in_part_and_nothing_else() {
         let mut report = Report::default();
         judge(ABI::V1, &mut report);
-        assert!(matches!(
-            report.status(Protection::Files),
-            Some(Status::Partial { .. })
-        ));
+        assert!(matches!(report.status(Protection::Files), Some(Status::Partial { .. })));
         assert_eq!(
             report.status(Protection::Ports),
-            Some(&Status::Unavailable {
-                reason: "Landlock ABI 1 is older than Landlock ABI 4".to_owned()
-            })
+            Some(&Status::Unavailable { reason: "Landlock ABI 1 is older than Landlock ABI 4".to_owned() })
         );
     }
 
@@ -106,10 +91,6 @@ mod tests {
     fn kernel_without_landlock_is_said_plainly() {
         let mut report = Report::default();
         missing(&mut report, "the kernel has no Landlock");
-        assert!(
-            report
-                .to_string()
-                .contains("NO file system (Landlock): the kernel has no Landlock")
-        );
+        assert!(report.to_string().contains("NO file system (Landlock): the kernel has no Landlock"));
     }
 }

@@ -2,13 +2,10 @@
 
 use rustix::{
     process::{
-        DumpableBehavior, Resource, Rlimit, Signal, chdir, getppid, getrlimit,
-        set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
+        DumpableBehavior, Resource, Rlimit, Signal, chdir, getppid, getrlimit, set_dumpable_behavior,
+        set_parent_process_death_signal, setrlimit,
     },
-    thread::{
-        CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities,
-        set_no_new_privs,
-    },
+    thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_no_new_privs},
 };
 
 use crate::{Policy, Protection, Report, SandboxError};
@@ -23,10 +20,7 @@ pub(crate) fn check_single_thread(report: &mut Report) -> Result<(), SandboxErro
             running => return Err(SandboxError::Threads { running }),
         },
         Err(error) => {
-            report.unavailable(
-                Protection::SingleThread,
-                format!("reading {TASKS}: {error}"),
-            );
+            report.unavailable(Protection::SingleThread, format!("reading {TASKS}: {error}"));
         }
     }
     Ok(())
@@ -69,14 +63,8 @@ pub(crate) fn limit(policy: &Policy, report: &mut Report) {
     let steps = [
         ("working folder", chdir("/")),
         ("core dumps", limit_to(Resource::Core, 0)),
-        (
-            "open descriptors",
-            limit_to(Resource::Nofile, policy.descriptors_max),
-        ),
-        (
-            "dumpable",
-            set_dumpable_behavior(DumpableBehavior::NotDumpable),
-        ),
+        ("open descriptors", limit_to(Resource::Nofile, policy.descriptors_max)),
+        ("dumpable", set_dumpable_behavior(DumpableBehavior::NotDumpable)),
     ];
     summarize(Protection::ProcessLimits, steps, report);
 }
@@ -98,27 +86,13 @@ pub(crate) fn drop_privileges(report: &mut Report) {
 
 /// Sets the soft and the hard limit, never above the hard limit there is.
 fn limit_to(resource: Resource, wanted: u64) -> rustix::io::Result<()> {
-    let value = getrlimit(resource)
-        .maximum
-        .map_or(wanted, |hard| hard.min(wanted));
-    setrlimit(
-        resource,
-        Rlimit {
-            current: Some(value),
-            maximum: Some(value),
-        },
-    )
+    let value = getrlimit(resource).maximum.map_or(wanted, |hard| hard.min(wanted));
+    setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
 }
 
-fn summarize<const N: usize>(
-    protection: Protection,
-    steps: [(&str, rustix::io::Result<()>); N],
-    report: &mut Report,
-) {
-    let gaps: Vec<String> = steps
-        .into_iter()
-        .filter_map(|(name, result)| result.err().map(|error| format!("{name}: {error}")))
-        .collect();
+fn summarize<const N: usize>(protection: Protection, steps: [(&str, rustix::io::Result<()>); N], report: &mut Report) {
+    let gaps: Vec<String> =
+        steps.into_iter().filter_map(|(name, result)| result.err().map(|error| format!("{name}: {error}"))).collect();
     if gaps.is_empty() {
         report.enforced(protection);
     } else if gaps.len() == N {

@@ -77,10 +77,7 @@ impl Report {
     }
 
     pub fn status(&self, protection: Protection) -> Option<&Status> {
-        self.entries
-            .iter()
-            .find(|(entry, _)| *entry == protection)
-            .map(|(_, status)| status)
+        self.entries.iter().find(|(entry, _)| *entry == protection).map(|(_, status)| status)
     }
 
     pub fn is_enforced(&self, protection: Protection) -> bool {
@@ -89,9 +86,7 @@ impl Report {
 
     /// Whether everything that was requested is enforced in full.
     pub fn is_complete(&self) -> bool {
-        self.entries
-            .iter()
-            .all(|(_, status)| matches!(status, Status::Enforced | Status::NotRequested))
+        self.entries.iter().all(|(_, status)| matches!(status, Status::Enforced | Status::NotRequested))
     }
 
     pub(crate) fn enforced(&mut self, protection: Protection) {
@@ -105,8 +100,7 @@ impl Report {
 
     pub(crate) fn unavailable(&mut self, protection: Protection, reason: impl Into<String>) {
         let reason = reason.into();
-        self.entries
-            .push((protection, Status::Unavailable { reason }));
+        self.entries.push((protection, Status::Unavailable { reason }));
     }
 
     pub(crate) fn not_requested(&mut self, protection: Protection) {
@@ -116,16 +110,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let enforced = self
-            .entries
-            .iter()
-            .filter(|(_, status)| *status == Status::Enforced)
-            .count();
-        let requested = self
-            .entries
-            .iter()
-            .filter(|(_, status)| *status != Status::NotRequested)
-            .count();
+        let enforced = self.entries.iter().filter(|(_, status)| *status == Status::Enforced).count();
+        let requested = self.entries.iter().filter(|(_, status)| *status != Status::NotRequested).count();
         write!(f, "sandbox: {enforced} of {requested} protections enforced")?;
         for (protection, status) in &self.entries {
             match status {

@@ -93,12 +93,8 @@ pub(crate) const ALLOWED: &[c_long] = &[
 
 /// Allowed with any arguments, on x86-64, where older calls than the generic ones are still in use.
 #[cfg(target_arch = "x86_64")]
-pub(crate) const ALLOWED_HERE: &[c_long] = &[
-    libc::SYS_arch_prctl,
-    libc::SYS_epoll_wait,
-    libc::SYS_poll,
-    libc::SYS_time,
-];
+pub(crate) const ALLOWED_HERE: &[c_long] =
+    &[libc::SYS_arch_prctl, libc::SYS_epoll_wait, libc::SYS_poll, libc::SYS_time];
 
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const ALLOWED_HERE: &[c_long] = &[];
@@ -138,29 +134,17 @@ pub(crate) const FATAL: &[c_long] = &[
 pub(crate) const ABSENT: &[c_long] = &[libc::SYS_clone3];
 
 /// `fcntl`: copy a descriptor, read and set its flags. No locks, no owners, no leases, no pipe sizes.
-pub(crate) const FCNTL_COMMANDS: &[i32] = &[
-    libc::F_DUPFD,
-    libc::F_DUPFD_CLOEXEC,
-    libc::F_GETFD,
-    libc::F_SETFD,
-    libc::F_GETFL,
-    libc::F_SETFL,
-];
+pub(crate) const FCNTL_COMMANDS: &[i32] =
+    &[libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL];
 
 /// `ioctl`: how much can be read, blocking or not, closed on exec, is it a terminal.
-pub(crate) const IOCTL_REQUESTS: &[u64] =
-    &[libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::TCGETS];
+pub(crate) const IOCTL_REQUESTS: &[u64] = &[libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::TCGETS];
 
 /// `prctl`: names of threads and of memory ranges.
 pub(crate) const PRCTL_OPTIONS: &[i32] = &[libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
 
 /// `setsockopt` at the socket level: buffers and timeouts. Not filters, which are programs.
-pub(crate) const SOCKET_OPTIONS_SET: &[i32] = &[
-    libc::SO_RCVBUF,
-    libc::SO_SNDBUF,
-    libc::SO_RCVTIMEO,
-    libc::SO_SNDTIMEO,
-];
+pub(crate) const SOCKET_OPTIONS_SET: &[i32] = &[libc::SO_RCVBUF, libc::SO_SNDBUF, libc::SO_RCVTIMEO, libc::SO_SNDTIMEO];
 
 /// `clone` flags that a thread has and a process has not.
 pub(crate) const THREAD_FLAGS: i32 =
@@ -184,10 +168,7 @@ mod tests {
     #[test]
     fn nothing_is_both_allowed_and_fatal() {
         for call in FATAL {
-            assert!(
-                !ALLOWED.contains(call) && !ALLOWED_HERE.contains(call),
-                "{call}"
-            );
+            assert!(!ALLOWED.contains(call) && !ALLOWED_HERE.contains(call), "{call}");
         }
     }
 

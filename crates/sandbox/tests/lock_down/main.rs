@@ -4,12 +4,7 @@
 //! only thread, and answers by its exit status. Nothing here runs two threads before it is locked down.
 
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failing probe is a failing test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing probe is a failing test")]
 
 mod probes;
 
@@ -37,23 +32,12 @@ fn main() {
         return;
     }
 
-    let mut trials: Vec<Trial> = probes::ALL
-        .iter()
-        .map(|probe| Trial::test(probe.name, move || passes(probe)))
-        .collect();
-    trials.push(Trial::test(
-        "inherited_descriptor_is_closed",
-        inherited_descriptor_is_closed,
-    ));
-    trials.push(Trial::test(
-        "environment_is_refused",
-        environment_is_refused,
-    ));
+    let mut trials: Vec<Trial> =
+        probes::ALL.iter().map(|probe| Trial::test(probe.name, move || passes(probe))).collect();
+    trials.push(Trial::test("inherited_descriptor_is_closed", inherited_descriptor_is_closed));
+    trials.push(Trial::test("environment_is_refused", environment_is_refused));
     trials.push(Trial::test("dies_with_its_parent", dies_with_its_parent));
-    trials.push(Trial::test(
-        "kernel_shows_the_process_locked",
-        kernel_shows_the_process_locked,
-    ));
+    trials.push(Trial::test("kernel_shows_the_process_locked", kernel_shows_the_process_locked));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
@@ -69,20 +53,11 @@ fn passes(probe: &probes::Probe) -> Result<(), Failed> {
         End::Success => output.status.success(),
         End::Killed(signal) => output.status.signal() == Some(signal),
     };
-    if ended_well {
-        Ok(())
-    } else {
-        Err(failure(&output))
-    }
+    if ended_well { Ok(()) } else { Err(failure(&output)) }
 }
 
 fn failure(output: &Output) -> Failed {
-    format!(
-        "{}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    )
-    .into()
+    format!("{}\n{}", output.status, String::from_utf8_lossy(&output.stderr)).into()
 }
 
 /// The probe as the edge would start it: no environment, its one socket as standard input.
@@ -104,25 +79,13 @@ fn inherited_descriptor_is_closed() -> Result<(), Failed> {
     // A descriptor without close-on-exec is what a careless parent leaks.
     let leaked = std::fs::File::open("/etc/passwd")?;
     fcntl(&leaked, FcntlArg::F_SETFD(FdFlag::empty()))?;
-    let output = child("descriptor_is_closed")
-        .arg(leaked.as_raw_fd().to_string())
-        .output()?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(failure(&output))
-    }
+    let output = child("descriptor_is_closed").arg(leaked.as_raw_fd().to_string()).output()?;
+    if output.status.success() { Ok(()) } else { Err(failure(&output)) }
 }
 
 fn environment_is_refused() -> Result<(), Failed> {
-    let output = child("environment_is_an_error")
-        .env("AWS_SECRET_ACCESS_KEY", "hunter2")
-        .output()?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(failure(&output))
-    }
+    let output = child("environment_is_an_error").env("AWS_SECRET_ACCESS_KEY", "hunter2").output()?;
+    if output.status.success() { Ok(()) } else { Err(failure(&output)) }
 }
 
 fn dies_with_its_parent() -> Result<(), Failed> {
@@ -142,16 +105,9 @@ fn dies_with_its_parent() -> Result<(), Failed> {
 
 /// What the process cannot be asked any more, the kernel tells from outside.
 fn kernel_shows_the_process_locked() -> Result<(), Failed> {
-    let mut locked = child("waiting_child")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut locked = child("waiting_child").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut line = [0; "locked\n".len()];
-    locked
-        .stdout
-        .take()
-        .ok_or("no standard output")?
-        .read_exact(&mut line)?;
+    locked.stdout.take().ok_or("no standard output")?.read_exact(&mut line)?;
     let status = std::fs::read_to_string(format!("/proc/{}/status", locked.id()));
     locked.kill()?;
     locked.wait()?;

@@ -30,19 +30,11 @@ pub struct Probe {
 }
 
 const fn probe(name: &'static str, run: fn()) -> Probe {
-    Probe {
-        name,
-        end: End::Success,
-        run,
-    }
+    Probe { name, end: End::Success, run }
 }
 
 const fn fatal(name: &'static str, run: fn()) -> Probe {
-    Probe {
-        name,
-        end: End::Killed(Signal::SIGSYS as i32),
-        run,
-    }
+    Probe { name, end: End::Killed(Signal::SIGSYS as i32), run }
 }
 
 pub const ALL: &[Probe] = &[
@@ -57,11 +49,7 @@ pub const ALL: &[Probe] = &[
     probe("limits_cannot_be_raised", limits_cannot_be_raised),
     probe("memory_can_be_executable", memory_can_be_executable),
     probe("threads_start_and_end", threads_start_and_end),
-    Probe {
-        name: "abort_ends_the_process",
-        end: End::Killed(Signal::SIGABRT as i32),
-        run: abort_ends_the_process,
-    },
+    Probe { name: "abort_ends_the_process", end: End::Killed(Signal::SIGABRT as i32), run: abort_ends_the_process },
     probe("clocks_and_sleep_work", clocks_and_sleep_work),
     probe("randomness_is_there", randomness_is_there),
     probe("hostname_and_cpu_count_are_there", cpu_count_is_there),
@@ -70,10 +58,7 @@ pub const ALL: &[Probe] = &[
     probe("tokio_runtimes_on_threads_work", tokio_on_threads_works),
     probe("descriptors_arrive_over_the_socket", descriptors_arrive),
     probe("second_thread_is_an_error", second_thread_is_an_error),
-    probe(
-        "missing_descriptor_is_an_error",
-        missing_descriptor_is_an_error,
-    ),
+    probe("missing_descriptor_is_an_error", missing_descriptor_is_an_error),
     probe("gone_parent_is_an_error", gone_parent_is_an_error),
     probe("second_lock_down_is_refused", second_lock_down_is_refused),
 ];
@@ -92,11 +77,7 @@ pub fn run(name: &str) {
 }
 
 fn lock() -> Report {
-    lock_down(&Policy {
-        parent: Some(parent_id()),
-        ..Policy::default()
-    })
-    .unwrap()
+    lock_down(&Policy { parent: Some(parent_id()), ..Policy::default() }).unwrap()
 }
 
 fn socket() -> UnixStream {
@@ -172,13 +153,7 @@ fn ptrace_kills() {
 fn mount_kills() {
     lock();
     let none: Option<&str> = None;
-    let _ = nix::mount::mount(
-        none,
-        "/tmp",
-        Some("tmpfs"),
-        nix::mount::MsFlags::empty(),
-        none,
-    );
+    let _ = nix::mount::mount(none, "/tmp", Some("tmpfs"), nix::mount::MsFlags::empty(), none);
 }
 
 fn no_signal_leaves() {
@@ -195,17 +170,9 @@ fn limits_cannot_be_raised() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     lock();
     assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
-    assert!(
-        getrlimit(Resource::Nofile).maximum.unwrap() <= selvedge_sandbox::DESCRIPTORS_MAX_DEFAULT
-    );
-    let unlimited = Rlimit {
-        current: None,
-        maximum: None,
-    };
-    assert_eq!(
-        setrlimit(Resource::Core, unlimited),
-        Err(rustix::io::Errno::PERM)
-    );
+    assert!(getrlimit(Resource::Nofile).maximum.unwrap() <= selvedge_sandbox::DESCRIPTORS_MAX_DEFAULT);
+    let unlimited = Rlimit { current: None, maximum: None };
+    assert_eq!(setrlimit(Resource::Core, unlimited), Err(rustix::io::Errno::PERM));
 }
 
 /// Maps, writes and makes executable, as V8 does with the code that it compiles.
@@ -218,10 +185,7 @@ fn memory_can_be_executable() {
 
     let mut block: Vec<u8> = vec![1; 64 << 20];
     block.resize(128 << 20, 1);
-    assert_eq!(
-        block.iter().map(|byte| u64::from(*byte)).sum::<u64>(),
-        128 << 20
-    );
+    assert_eq!(block.iter().map(|byte| u64::from(*byte)).sum::<u64>(), 128 << 20);
 }
 
 fn abort_ends_the_process() {
@@ -243,10 +207,7 @@ fn threads_start_and_end() {
                 .unwrap()
         })
         .collect();
-    let ids: HashSet<_> = threads
-        .into_iter()
-        .map(|thread| thread.join().unwrap())
-        .collect();
+    let ids: HashSet<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     assert_eq!(ids.len(), 32);
 }
 
@@ -279,18 +240,13 @@ fn std_io_works() {
     let mut answer = [0; 4];
     socket.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"ping");
-    socket
-        .set_read_timeout(Some(Duration::from_millis(1)))
-        .unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     assert!(socket.take_error().unwrap().is_none());
     socket.shutdown(std::net::Shutdown::Both).unwrap();
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 async fn echo_through_tokio(socket: UnixStream) {
@@ -324,8 +280,8 @@ fn tokio_on_threads_works() {
 /// a descriptor to itself over a pair that it made before.
 fn descriptors_arrive() {
     use rustix::net::{
-        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+        recvmsg, sendmsg,
     };
     let (near, far) = UnixStream::pair().unwrap();
     lock();
@@ -335,24 +291,12 @@ fn descriptors_arrive() {
     let input = io::stdin();
     let sent = [input.as_fd()];
     assert!(control.push(SendAncillaryMessage::ScmRights(&sent)));
-    sendmsg(
-        &near,
-        &[io::IoSlice::new(b"x")],
-        &mut control,
-        SendFlags::empty(),
-    )
-    .unwrap();
+    sendmsg(&near, &[io::IoSlice::new(b"x")], &mut control, SendFlags::empty()).unwrap();
 
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
-    recvmsg(
-        &far,
-        &mut [io::IoSliceMut::new(&mut byte)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    )
-    .unwrap();
+    recvmsg(&far, &mut [io::IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
     let received: Vec<OwnedFd> = control
         .drain()
         .filter_map(|message| match message {
@@ -373,32 +317,18 @@ fn second_thread_is_an_error() {
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || stopped.recv());
     let error = lock_down(&Policy::default()).unwrap_err();
-    assert!(
-        matches!(error, SandboxError::Threads { running: 2 }),
-        "{error}"
-    );
+    assert!(matches!(error, SandboxError::Threads { running: 2 }), "{error}");
     drop(stop);
     let _ = thread.join();
 }
 
 fn missing_descriptor_is_an_error() {
-    let error = lock_down(&Policy {
-        descriptors_kept: vec![0, 1, 2, 99],
-        ..Policy::default()
-    })
-    .unwrap_err();
-    assert!(
-        matches!(error, SandboxError::DescriptorMissing { descriptor: 99 }),
-        "{error}"
-    );
+    let error = lock_down(&Policy { descriptors_kept: vec![0, 1, 2, 99], ..Policy::default() }).unwrap_err();
+    assert!(matches!(error, SandboxError::DescriptorMissing { descriptor: 99 }), "{error}");
 }
 
 fn gone_parent_is_an_error() {
-    let error = lock_down(&Policy {
-        parent: Some(parent_id() + 1),
-        ..Policy::default()
-    })
-    .unwrap_err();
+    let error = lock_down(&Policy { parent: Some(parent_id() + 1), ..Policy::default() }).unwrap_err();
     assert!(matches!(error, SandboxError::ParentGone { .. }), "{error}");
 }
 
@@ -420,22 +350,12 @@ fn descriptor_is_closed() {
 
 fn environment_is_an_error() {
     let error = lock_down(&Policy::default()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the environment is not empty: AWS_SECRET_ACCESS_KEY"
-    );
+    assert_eq!(error.to_string(), "the environment is not empty: AWS_SECRET_ACCESS_KEY");
     assert!(!error.to_string().contains("hunter2"));
-    lock_down(&Policy {
-        environment_kept: vec!["AWS_SECRET_ACCESS_KEY".to_owned()],
-        ..Policy::default()
-    })
-    .unwrap();
+    lock_down(&Policy { environment_kept: vec!["AWS_SECRET_ACCESS_KEY".to_owned()], ..Policy::default() }).unwrap();
 }
 
-#[allow(
-    clippy::zombie_processes,
-    reason = "who waits for the child is what the probe is about: nobody"
-)]
+#[allow(clippy::zombie_processes, reason = "who waits for the child is what the probe is about: nobody")]
 fn parent_of_waiting_child() {
     let mut command = Command::new(env::current_exe().unwrap());
     prepare_command(&mut command, &[]);
