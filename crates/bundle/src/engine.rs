@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use bytes::Bytes;
 use rolldown::{
     BundleOutput, Bundler, BundlerOptions, ChecksOptions, CodeSplittingMode, CommentsOptions, InputItem, ModuleType,
-    OutputFormat, Platform, RawMinifyOptions, ResolveOptions, SourceMapType, TsConfig,
+    OutputFormat, Platform, RawMinifyOptions, ResolveOptions, SourceMapType,
 };
 use rolldown_common::{Output, OutputChunk};
 use rolldown_error::BatchedBuildDiagnostic;
@@ -83,7 +83,8 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
     let entry = tokio::fs::canonicalize(&entry).await.map_err(|source| BundleError::Read { path: entry, source })?;
 
     let reader = Reader::new(root.clone());
-    let compiler = Compiler::of(options, &entry);
+    let compiler = Compiler::of(options, &entry)
+        .map_err(|diagnostic| BundleError::Build { diagnostics: vec![diagnostic], watched: vec![entry.clone()] })?;
     let mut read: BTreeSet<PathBuf> = compiler.file.iter().cloned().collect();
     read.insert(entry.clone());
     let mut missing = Missing::new();
@@ -112,7 +113,8 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
         }
     };
     let watched: Vec<PathBuf> = read.into_iter().collect();
-    let (warnings, unresolved) = reader.warnings(output.warnings);
+    let (mut warnings, unresolved) = reader.warnings(output.warnings);
+    warnings.extend(compiler.warning.iter().map(ToString::to_string));
     if !unresolved.is_empty() {
         return Err(BundleError::Build { diagnostics: unresolved, watched });
     }
@@ -203,7 +205,7 @@ fn bundler_options(options: &BundleOptions, compiler: &Compiler, root: &Path, en
         keep_names: Some(true),
         comments: Some(CommentsOptions { legal: true, annotation: false, jsdoc: false }),
         transform: Some(compiler.transform.clone()),
-        tsconfig: options.tsconfig.as_ref().map(|path| TsConfig::Manual(root.join(path))),
+        tsconfig: Some(compiler.tsconfig.clone()),
         checks: Some(ChecksOptions {
             // The worker's author can change neither the order nor the comments of npm's packages.
             circular_dependency: Some(false),

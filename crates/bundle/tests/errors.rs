@@ -51,6 +51,21 @@ async fn a_dynamic_import_of_an_absent_package_is_a_warning() {
 }
 
 #[tokio::test]
+async fn a_tsconfig_that_cannot_be_used_is_named() {
+    let folder = Folder::with(&[
+        ("index.ts", "export default { fetch: () => new Response('x' as string) };"),
+        ("tsconfig.json", r#"{ "extends": "./base.json" }"#),
+    ]);
+    let mut options = folder.options("index.ts");
+    let bundle = built(&options).await;
+    assert_eq!(bundle.warnings, ["tsconfig.json: base.json does not exist"]);
+
+    options.tsconfig = Some("tsconfig.json".into());
+    let found = diagnostics(&options).await;
+    assert_eq!(found[0].to_string(), "tsconfig.json: base.json does not exist");
+}
+
+#[tokio::test]
 async fn an_export_that_is_not_there_is_an_error() {
     let found = diagnostics(&fixture("broken", "export.ts")).await;
     assert_eq!(found.len(), 1);
