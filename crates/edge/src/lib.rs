@@ -1,1 +1,34 @@
+//! The edge: owns the sockets of a PoP, finds the worker for each request, and dispatches to an instance of it.
+//!
+//! Tenant code never runs here. What a worker may do to the world it asks of the edge over its instance's host door
+//! (`host`); the edge answers for the worker that the instance was made for, whatever the bytes say.
+//!
+//! Guarantees:
+//! - a request that no instance has begun is tried on another when an instance is lost;
+//! - an event whose instance was lost after it began is answered 503 with the reason;
+//! - each kill names which limit, used, allowed and where, in the response, the log and the record of the event;
+//! - stopping drains: accepted requests are answered before the edge ends.
 #![forbid(unsafe_code)]
+
+mod admit;
+mod body;
+mod cached;
+mod deployed;
+mod dispatch;
+mod edge;
+mod head;
+mod host;
+mod instance;
+mod pages;
+mod pool;
+mod records;
+mod relay;
+mod server;
+mod sockets;
+
+pub use deployed::{Assets, Deployed, ServiceTarget, SourceMapper};
+pub use edge::{Edge, EdgeConfig};
+pub use pages::sentence;
+pub use pool::NoInstance;
+pub use records::{LogRecord, Records};
+pub use server::{Server, ServerError};

@@ -1,1 +1,103 @@
+//! What is inside an isolate: the web platform as Deno's crates give it, the Workers APIs (ours, in `js/`), and the ops
+//! behind both.
+//!
+//! Nothing here runs an isolate. [`extensions`] lists what the snapshot is made of and what an isolate started from it
+//! must be given again, in the same order; [`DoorState`] is what an isolate's ops act on.
+//!
+//! What may not be done: an op that reaches the network, a file or a process. All ways out are streams of the host
+//! door (`ops::door`); the extensions' own ops for such things are left out in [`extensions`].
 
+mod ops;
+mod sources;
+
+use std::borrow::Cow;
+
+use deno_core::Extension;
+
+pub use ops::clock::Clock;
+pub use ops::door::{DoorState, InboundResource};
+pub use ops::modules::ModuleBytes;
+pub use sources::{LazyFile, LazyKind, lazy_files, transpile};
+
+deno_core::extension!(
+    selvedge,
+    deps = [deno_webidl, deno_web, deno_fetch],
+    ops = [
+        ops::clock::op_frozen_now,
+        ops::door::op_event_done,
+        ops::door::op_event_fail,
+        ops::door::op_log,
+        ops::door::op_respond_bytes,
+        ops::door::op_respond_start,
+        ops::door::op_respond_text,
+        ops::door::op_stream_finish,
+        ops::door::op_stream_pipe,
+        ops::door::op_stream_reset,
+        ops::door::op_stream_try_write,
+        ops::door::op_stream_writable,
+        ops::door::op_door_open,
+        ops::door::op_door_reply,
+        ops::door::op_message_send,
+        ops::door::op_message_close,
+        ops::door::op_message_next,
+        ops::modules::op_module_bytes,
+        ops::modules::op_module_kind,
+        ops::modules::op_module_text,
+    ],
+    esm_entry_point = "ext:selvedge/bootstrap.js",
+    esm = [dir "js", "bootstrap.js"],
+    lazy_loaded_esm = [
+        dir "js",
+        "cloudflare:workers" = "cloudflare_workers.js",
+        "module_bytes.js",
+    ],
+    lazy_loaded_js = [
+        dir "js",
+        "clock.js",
+        "door.js",
+        "env.js",
+        "events.js",
+        "globals.js",
+        "http.js",
+        "workers.js",
+    ],
+);
+
+/// The extensions of every isolate, in the order that the snapshot fixes.
+///
+/// `for_snapshot` says whether their JavaScript is wanted too.
+pub fn extensions(for_snapshot: bool) -> Vec<Extension> {
+    let mut extensions = if for_snapshot { with_sources() } else { with_state() };
+    for extension in &mut extensions {
+        sources::replace(extension);
+        extension.ops = Cow::Owned(
+            extension.ops.iter().copied().filter(|op| !ops::is_withheld(extension.name, op.name)).collect(),
+        );
+    }
+    extensions
+}
+
+fn with_sources() -> Vec<Extension> {
+    vec![
+        deno_webidl::deno_webidl::lazy_init(),
+        deno_web::deno_web::lazy_init(),
+        deno_fetch::deno_fetch::lazy_init(),
+        deno_crypto::deno_crypto::lazy_init(),
+        selvedge::lazy_init(),
+    ]
+}
+
+fn with_state() -> Vec<Extension> {
+    vec![
+        deno_webidl::deno_webidl::init(),
+        deno_web::deno_web::init(
+            deno_web::BlobStore::default_arc(),
+            None,
+            false,
+            deno_web::InMemoryBroadcastChannel::default(),
+        ),
+        deno_fetch::deno_fetch::init(deno_fetch::Options::default()),
+        deno_crypto::deno_crypto::init(None),
+        selvedge::init(),
+    ]
+}

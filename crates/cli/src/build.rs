@@ -1,0 +1,277 @@
+//! From a project on disk to a version that an edge can serve.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use selvedge_assets::{AssetSet, AssetsConfig};
+use selvedge_bundle::{Bundle, BundleError, BundleOptions, SourceMap};
+use selvedge_edge::{Assets, Deployed, ServiceTarget, SourceMapper};
+use selvedge_model::{Binding, Format, Limits, Manifest, Module, ModuleKind, Place, Version};
+use selvedge_project::{Project, ProjectError, Var};
+
+/// Why a project has no version.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    #[error("{}", .0.report())]
+    Bundle(BundleError),
+    #[error("the assets cannot be served")]
+    Assets(#[from] selvedge_assets::AssetsError),
+}
+
+/// A version, and what it was made from.
+pub struct Built {
+    pub deployed: Deployed,
+    pub project: Project,
+    /// Files whose change makes the version stale.
+    pub inputs: Vec<PathBuf>,
+    pub warnings: Vec<String>,
+}
+
+/// Builds the version of the project at `path`.
+pub async fn build(path: &Path, env: Option<&str>) -> Result<Built, BuildError> {
+    let project = selvedge_project::load(path, env)?;
+    let mut warnings: Vec<String> = project.warnings.iter().map(ToString::to_string).collect();
+    let mut inputs = project.inputs.clone();
+    let bundle = match &project.main {
+        Some(main) => Some(selvedge_bundle::bundle(&bundle_options(&project, main)).await.map_err(BuildError::Bundle)?),
+        None => None,
+    };
+    let assets = assets(&project, bundle.is_some())?;
+    if let Some(assets) = &assets {
+        warnings.extend(assets.set.notices().iter().map(ToString::to_string));
+    }
+    if let Some(bundle) = &bundle {
+        warnings.extend(bundle.warnings.iter().cloned());
+        inputs.extend(bundle.watched.iter().cloned());
+    }
+    let version = version(&project, bundle.as_ref());
+    let mut deployed = Deployed::new(version);
+    deployed.services = project
+        .services
+        .iter()
+        .map(|service| {
+            let target = ServiceTarget {
+                worker: service.service.as_str().to_owned(),
+                entrypoint: service.entrypoint.clone(),
+                props: service.props.clone().map(serde_json::Value::Object),
+            };
+            (service.binding.as_str().to_owned(), target)
+        })
+        .collect();
+    deployed.assets = assets;
+    deployed.source_mapper = bundle.map(|bundle| Arc::new(Mapper::new(&bundle)) as Arc<dyn SourceMapper>);
+    Ok(Built { deployed, project, inputs, warnings })
+}
+
+fn bundle_options(project: &Project, main: &Path) -> BundleOptions {
+    let bundling = &project.bundling;
+    let mut options = BundleOptions::new(&project.root, main);
+    options.define = bundling.define.clone();
+    options.alias = bundling.alias.clone();
+    options.minify = bundling.minify;
+    options.tsconfig = bundling.tsconfig.clone();
+    options.no_bundle = bundling.no_bundle;
+    if let Some(factory) = &bundling.jsx_factory {
+        options.jsx = selvedge_bundle::Jsx::Classic {
+            factory: factory.clone(),
+            fragment: bundling.jsx_fragment.clone().unwrap_or_else(|| "React.Fragment".into()),
+        };
+    }
+    options.rules = bundling
+        .rules
+        .iter()
+        .map(|rule| selvedge_bundle::Rule {
+            kind: match rule.module_type {
+                selvedge_project::ModuleType::EsModule => selvedge_bundle::ModuleKind::EsModule,
+                selvedge_project::ModuleType::CommonJs => selvedge_bundle::ModuleKind::CommonJs,
+                selvedge_project::ModuleType::CompiledWasm => selvedge_bundle::ModuleKind::Wasm,
+                selvedge_project::ModuleType::Text => selvedge_bundle::ModuleKind::Text,
+                selvedge_project::ModuleType::Data => selvedge_bundle::ModuleKind::Data,
+            },
+            globs: rule.globs.clone(),
+            fallthrough: rule.fallthrough,
+        })
+        .collect();
+    options
+}
+
+fn assets(project: &Project, has_worker: bool) -> Result<Option<Assets>, BuildError> {
+    let Some(configured) = &project.assets else {
+        return Ok(None);
+    };
+    let date = project.compatibility_date.to_string();
+    let config = AssetsConfig {
+        html_handling: match configured.html_handling {
+            selvedge_project::HtmlHandling::AutoTrailingSlash => selvedge_assets::HtmlHandling::AutoTrailingSlash,
+            selvedge_project::HtmlHandling::ForceTrailingSlash => selvedge_assets::HtmlHandling::ForceTrailingSlash,
+            selvedge_project::HtmlHandling::DropTrailingSlash => selvedge_assets::HtmlHandling::DropTrailingSlash,
+            selvedge_project::HtmlHandling::None => selvedge_assets::HtmlHandling::None,
+        },
+        not_found_handling: match configured.not_found_handling {
+            selvedge_project::NotFoundHandling::SinglePageApplication => {
+                selvedge_assets::NotFoundHandling::SinglePageApplication
+            }
+            selvedge_project::NotFoundHandling::NotFoundPage => selvedge_assets::NotFoundHandling::NotFoundPage,
+            selvedge_project::NotFoundHandling::None => selvedge_assets::NotFoundHandling::None,
+        },
+        run_worker_first: match &configured.run_worker_first {
+            selvedge_project::RunWorkerFirst::Never => selvedge_assets::RunWorkerFirst::Always(false),
+            selvedge_project::RunWorkerFirst::Always => selvedge_assets::RunWorkerFirst::Always(true),
+            selvedge_project::RunWorkerFirst::Matching(routes) => {
+                let negated = routes.assets.iter().map(|rule| format!("!{rule}"));
+                selvedge_assets::RunWorkerFirst::Rules(routes.worker.iter().cloned().chain(negated).collect())
+            }
+        },
+        has_worker,
+        navigation_prefers_assets: AssetsConfig::navigation_prefers_assets(&date, &project.compatibility_flags),
+    };
+    let set = AssetSet::open(&configured.directory, config)?;
+    let binding = configured.binding.as_ref().map(|name| name.as_str().to_owned());
+    Ok(Some(Assets { set: Arc::new(set), binding, has_worker }))
+}
+
+fn version(project: &Project, bundle: Option<&Bundle>) -> Version {
+    let modules: Vec<Module> = bundle
+        .into_iter()
+        .flat_map(|bundle| {
+            bundle.modules.iter().map(|module| Module {
+                name: module.name.clone(),
+                kind: match (module.kind, bundle.format) {
+                    (selvedge_bundle::ModuleKind::EsModule, selvedge_bundle::Format::ServiceWorker)
+                        if module.name == bundle.main =>
+                    {
+                        ModuleKind::Script
+                    }
+                    (selvedge_bundle::ModuleKind::EsModule, _) => ModuleKind::EsModule,
+                    (selvedge_bundle::ModuleKind::CommonJs, _) => ModuleKind::CommonJs,
+                    (selvedge_bundle::ModuleKind::Text, _) => ModuleKind::Text,
+                    (selvedge_bundle::ModuleKind::Data, _) => ModuleKind::Data,
+                    (selvedge_bundle::ModuleKind::Json, _) => ModuleKind::Json,
+                    (selvedge_bundle::ModuleKind::Wasm, _) => ModuleKind::Wasm,
+                },
+                body: module.body.clone(),
+                code_cache: None,
+            })
+        })
+        .collect();
+    let mut hasher = blake3::Hasher::new();
+    for module in &modules {
+        hasher.update(module.name.as_bytes()).update(&module.body);
+    }
+    let id = hasher.finalize().to_hex().get(..16).unwrap_or_default().to_owned();
+    let format = match bundle.map(|bundle| bundle.format) {
+        Some(selvedge_bundle::Format::ServiceWorker) => Format::ServiceWorker,
+        _ => Format::Modules,
+    };
+    let manifest = Manifest {
+        worker: project.name.as_str().to_owned(),
+        version: id.clone(),
+        format,
+        main: bundle.map(|bundle| bundle.main.clone()).unwrap_or_default(),
+        compatibility_date: project.compatibility_date.to_string(),
+        compatibility_flags: project.compatibility_flags.clone(),
+        bindings: bindings(project, &id),
+        limits: limits(project),
+    };
+    Version { manifest, modules }
+}
+
+fn limits(project: &Project) -> Limits {
+    let mut limits = Limits::default();
+    let configured = &project.limits;
+    if let Some(cpu) = configured.cpu {
+        limits.cpu_ms = cpu.as_millis() as u32;
+    }
+    if let Some(wall) = configured.wall {
+        limits.wall_ms = wall.as_millis() as u64;
+    }
+    if let Some(startup) = configured.startup {
+        limits.startup_ms = startup.as_millis() as u32;
+    }
+    if let Some(subrequests) = configured.subrequests {
+        limits.subrequests = subrequests;
+    }
+    if let Some(bytes) = configured.memory_bytes {
+        limits.memory_mib = (bytes / (1024 * 1024)) as u32;
+    }
+    limits
+}
+
+fn bindings(project: &Project, version: &str) -> Vec<Binding> {
+    let mut bindings = Vec::new();
+    for (name, var) in &project.vars {
+        let mut binding = Binding::new(name.as_str(), "text");
+        match var {
+            Var::Text(text) => binding.text = Some(text.clone()),
+            Var::Json(value) => {
+                binding.kind = "json".into();
+                binding.json = Some(value.to_string());
+            }
+        }
+        bindings.push(binding);
+    }
+    for (name, secret) in &project.secrets {
+        let mut binding = Binding::new(name.as_str(), "secret");
+        binding.text = Some(secret.expose().to_owned());
+        bindings.push(binding);
+    }
+    for service in &project.services {
+        bindings.push(Binding::new(service.binding.as_str(), "service"));
+    }
+    if let Some(name) = project.assets.as_ref().and_then(|assets| assets.binding.as_ref()) {
+        bindings.push(Binding::new(name.as_str(), "assets"));
+    }
+    if let Some(name) = &project.version_metadata {
+        let mut binding = Binding::new(name.as_str(), "version_metadata");
+        binding.id = Some(version.to_owned());
+        binding.tag = Some(String::new());
+        binding.timestamp = Some(String::new());
+        bindings.push(binding);
+    }
+    for missing in &project.unavailable {
+        bindings.push(Binding::new(missing.name.as_str(), missing.kind.label()));
+    }
+    bindings
+}
+
+/// The source maps of a bundle.
+struct Mapper {
+    maps: HashMap<String, SourceMap>,
+}
+
+impl Mapper {
+    fn new(bundle: &Bundle) -> Self {
+        let maps = bundle
+            .modules
+            .iter()
+            .filter_map(|module| Some((module.name.clone(), SourceMap::parse(module.source_map.as_deref()?)?)))
+            .collect();
+        Self { maps }
+    }
+
+    fn map_of(&self, file: &str) -> Option<&SourceMap> {
+        self.maps.get(file.strip_prefix("file:///").unwrap_or(file))
+    }
+}
+
+impl SourceMapper for Mapper {
+    fn stack(&self, stack: &str) -> String {
+        selvedge_bundle::map_stack(stack, |file, line, column| self.map_of(file)?.original_position(line, column))
+    }
+
+    fn place(&self, place: Place) -> Place {
+        let original = self.map_of(&place.file).and_then(|map| map.original_position(place.line, place.column));
+        match original {
+            Some(original) => Place {
+                file: original.source,
+                line: original.line,
+                column: original.column,
+                function: place.function.or(original.name),
+            },
+            None => place,
+        }
+    }
+}

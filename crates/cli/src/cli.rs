@@ -1,0 +1,83 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// The self-hosted edge: runs Cloudflare Workers code on machines of your own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "selvedge",
+    version,
+    propagate_version = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments.\n\
+                  Colours are off where NO_COLOR is set or the output is not a terminal."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve workers on this machine, with hot reload and readable errors
+    Dev(DevArguments),
+    /// Print a completion script for a shell
+    #[command(after_help = "Examples:\n  \
+        selvedge completions bash > /etc/bash_completion.d/selvedge\n  \
+        selvedge completions zsh > ~/.zfunc/_selvedge\n  \
+        selvedge completions fish > ~/.config/fish/completions/selvedge.fish")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Run tenant code; started by the edge, never by hand
+    #[command(hide = true)]
+    Runner {
+        /// The process that started it
+        #[arg(long)]
+        parent: u32,
+    },
+}
+
+/// Arguments of `selvedge dev`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    selvedge dev                          the project in this folder\n  \
+    selvedge dev hello.ts                 one file, as a worker named \"hello\"\n  \
+    selvedge dev api web --port 3000      two projects; \"api\" also answers at http://localhost:3000/\n  \
+    selvedge dev --env staging            the environment \"staging\" of wrangler.jsonc\n  \
+    selvedge dev --allow-net 127.0.0.1:5432\n                                        let workers reach a private address")]
+pub struct DevArguments {
+    /// A .js, .mjs, .ts or .tsx file, or a folder with wrangler.jsonc, wrangler.json or wrangler.toml
+    #[arg(default_value = ".")]
+    pub paths: Vec<PathBuf>,
+    /// Port to listen on; 0 takes a free one [default: the first project's dev.port, or 8787]
+    #[arg(long, short, env = "SELVEDGE_PORT")]
+    pub port: Option<u16>,
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1", env = "SELVEDGE_IP")]
+    pub ip: IpAddr,
+    /// Named environment of the projects' configuration
+    #[arg(long, short, env = "CLOUDFLARE_ENV")]
+    pub env: Option<String>,
+    /// Private destination that workers may reach: HOST, HOST:PORT or a network such as 10.0.0.0/8; may be repeated
+    #[arg(long, value_name = "DESTINATION")]
+    pub allow_net: Vec<String>,
+    /// Most instances of one worker [default: the number of processors]
+    #[arg(long, value_name = "N")]
+    pub instances: Option<usize>,
+    /// Memory that workers may hold together, in MiB, before idle ones are ended
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    pub memory_mib: u64,
+    /// Do not watch files for changes
+    #[arg(long)]
+    pub no_watch: bool,
+}
+
+/// Writes a completion script to standard output.
+pub fn completions(shell: Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "selvedge", &mut std::io::stdout());
+}

@@ -1,0 +1,233 @@
+//! One stream: what is queued on it, who waits on it, and the handles given to its users.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::head::Head;
+use crate::mux::Mux;
+
+/// How many bytes of one direction of a stream may be sent and not yet consumed: 256 KiB.
+pub const WINDOW_BYTES: usize = 256 * 1024;
+
+/// A piece of a stream, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chunk {
+    /// Bytes of a body.
+    Data(Bytes),
+    /// One WebSocket message; `text` holds UTF-8.
+    Message { text: bool, data: Bytes },
+    /// A WebSocket close.
+    Close { code: u16, reason: String },
+}
+
+impl Chunk {
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Data(data) | Self::Message { data, .. } => data.len(),
+            Self::Close { .. } => 0,
+        }
+    }
+}
+
+/// Why a stream ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ResetCode {
+    /// The client or the caller went away.
+    Cancelled = 1,
+    /// The handler failed after its response had started.
+    Failed = 2,
+    /// Refused before anything was done: the event may be tried elsewhere.
+    Refused = 3,
+    /// A limit was exceeded; the text is the limit error as JSON.
+    Limit = 4,
+    /// The connection, or the process at its other end, is gone.
+    Lost = 5,
+}
+
+impl ResetCode {
+    pub(crate) fn from_u8(value: u8) -> Self {
+        match value {
+            1 => Self::Cancelled,
+            3 => Self::Refused,
+            4 => Self::Limit,
+            5 => Self::Lost,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// A stream's early end, with the reason as text.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{text}")]
+pub struct Reset {
+    pub code: ResetCode,
+    pub text: String,
+}
+
+impl Reset {
+    /// A reset with a reason.
+    pub fn new(code: ResetCode, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    pub(crate) fn lost() -> Self {
+        Self::new(ResetCode::Lost, "the process that ran this worker ended")
+    }
+}
+
+/// The answer to a stream.
+#[derive(Debug)]
+pub struct Reply {
+    pub stream: u32,
+    pub head: Head,
+    pub body: Inbound,
+}
+
+/// A stream that this end opened.
+#[derive(Debug)]
+pub struct Opened {
+    pub stream: u32,
+    /// Resolves to the answer, or to why there is none.
+    pub reply: oneshot::Receiver<Result<Reply, Reset>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    pub queue: VecDeque<Chunk>,
+    /// Bytes the user consumed and that the sender has not been told of.
+    pub uncredited: usize,
+    /// Bytes this end may still send.
+    pub credit: usize,
+    /// Bytes accepted for sending that the credit does not cover yet.
+    pub pending: Bytes,
+    pub pending_fin: bool,
+    pub received_fin: bool,
+    pub sent_fin: bool,
+    pub responded: bool,
+    /// The event's work is over (streams that the edge opened), or there is no such notion (the others).
+    pub done: bool,
+    /// Nobody will read what arrives.
+    pub discard: bool,
+    pub reset: Option<Reset>,
+    pub reader: Option<Waker>,
+    pub writer: Option<Waker>,
+    pub reply: Option<oneshot::Sender<Result<Reply, Reset>>>,
+}
+
+impl Stream {
+    pub(crate) fn new(done: bool) -> Self {
+        Self { credit: WINDOW_BYTES, done, ..Self::default() }
+    }
+
+    /// Nothing more can happen on this stream.
+    pub(crate) fn is_over(&self) -> bool {
+        let read = self.discard || self.queue.is_empty();
+        self.done && read && (self.reset.is_some() || (self.sent_fin && self.received_fin))
+    }
+}
+
+/// The receiving half of a stream.
+///
+/// Dropping it before its end lets the sender go on into the void; [`Inbound::cancel`] stops the sender.
+#[derive(Debug)]
+pub struct Inbound {
+    first: Option<Bytes>,
+    rest: Option<(Arc<Mux>, u32)>,
+}
+
+impl Inbound {
+    pub(crate) fn new(first: Bytes, rest: Option<(Arc<Mux>, u32)>) -> Self {
+        Self { first: (!first.is_empty()).then_some(first), rest }
+    }
+
+    /// The whole body, where it arrived with the head.
+    pub fn complete(&self) -> Option<Bytes> {
+        self.rest.is_none().then(|| self.first.clone().unwrap_or_default())
+    }
+
+    /// The stream this reads, where more may come.
+    pub fn stream(&self) -> Option<u32> {
+        self.rest.as_ref().map(|(_, id)| *id)
+    }
+
+    /// The next piece, or `None` at the end.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Reset>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Chunk::Data(first))));
+        }
+        let Some((mux, id)) = &self.rest else {
+            return Poll::Ready(None);
+        };
+        let polled = mux.poll_chunk(*id, cx);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.rest = None;
+        }
+        polled
+    }
+
+    /// The next piece, or `None` at the end.
+    pub async fn chunk(&mut self) -> Option<Result<Chunk, Reset>> {
+        std::future::poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// Tells the sender to stop; the whole stream is over.
+    pub fn cancel(mut self, reset: &Reset) {
+        if let Some((mux, id)) = self.rest.take() {
+            mux.reset(id, reset);
+        }
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        if let Some((mux, id)) = self.rest.take() {
+            mux.discard(id);
+        }
+    }
+}
+
+/// The sending half of a stream. Dropping it without [`Outbound::finish`] resets the stream.
+#[derive(Debug)]
+pub struct Outbound {
+    mux: Arc<Mux>,
+    stream: u32,
+    finished: bool,
+}
+
+impl Outbound {
+    /// The sending half of `stream`.
+    pub fn new(mux: Arc<Mux>, stream: u32) -> Self {
+        Self { mux, stream, finished: false }
+    }
+
+    /// Sends one piece, waiting until the receiver has room for it.
+    pub async fn send(&mut self, chunk: Chunk) -> Result<(), Reset> {
+        std::future::poll_fn(|cx| self.mux.poll_ready(self.stream, cx)).await?;
+        self.mux.send(self.stream, chunk)
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish(mut self) {
+        self.finished = true;
+        self.mux.finish(self.stream);
+    }
+
+    /// Ends the stream with a reason.
+    pub fn fail(mut self, reset: &Reset) {
+        self.finished = true;
+        self.mux.reset(self.stream, reset);
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.mux.reset(self.stream, &Reset::new(ResetCode::Cancelled, "the sender went away"));
+        }
+    }
+}

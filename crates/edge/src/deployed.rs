@@ -1,0 +1,105 @@
+//! One version of a worker as this edge serves it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use selvedge_assets::AssetSet;
+use selvedge_model::{Failure, LoadError, Place, Ready, Version};
+
+/// Where a service binding leads.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceTarget {
+    pub worker: String,
+    /// A named export; none is the default export.
+    pub entrypoint: Option<String>,
+    /// JSON that the entrypoint finds as `ctx.props`.
+    pub props: Option<serde_json::Value>,
+}
+
+/// A worker's static assets.
+pub struct Assets {
+    pub set: Arc<AssetSet>,
+    /// The binding's name, where the worker may ask for them itself.
+    pub binding: Option<String>,
+    /// Whether there is a worker behind the assets.
+    pub has_worker: bool,
+}
+
+/// Finds the places that the author of a worker knows.
+pub trait SourceMapper: Send + Sync {
+    /// Rewrites the places in V8's stack.
+    fn stack(&self, stack: &str) -> String;
+    /// The place in the author's files.
+    fn place(&self, place: Place) -> Place;
+}
+
+/// A version, and what it needs around it.
+pub struct Deployed {
+    pub version: Version,
+    pub services: HashMap<String, ServiceTarget>,
+    pub assets: Option<Assets>,
+    pub source_mapper: Option<Arc<dyn SourceMapper>>,
+    /// The load frame, with V8's code caches once an instance made them.
+    payload: Mutex<Option<Bytes>>,
+}
+
+impl Deployed {
+    /// A version to serve.
+    pub fn new(version: Version) -> Self {
+        Self { version, services: HashMap::new(), assets: None, source_mapper: None, payload: Mutex::new(None) }
+    }
+
+    /// Whether there is code to run: a worker may be assets alone.
+    pub fn has_code(&self) -> bool {
+        !self.version.modules.is_empty()
+    }
+
+    /// The bytes of the load frame.
+    pub fn payload(&self) -> Result<Bytes, LoadError> {
+        let mut payload = self.payload.lock();
+        if let Some(bytes) = &*payload {
+            return Ok(bytes.clone());
+        }
+        let bytes = self.version.encode()?;
+        *payload = Some(bytes.clone());
+        Ok(bytes)
+    }
+
+    /// Keeps the code caches that an instance made, for the next one.
+    pub fn keep_code_caches(&self, ready: &Ready) -> Result<(), LoadError> {
+        if ready.code_caches.is_empty() {
+            return Ok(());
+        }
+        let mut version = self.version.clone();
+        for (name, cache) in &ready.code_caches {
+            if let Some(module) = version.modules.iter_mut().find(|module| module.name == *name) {
+                module.code_cache = Some(cache.clone());
+            }
+        }
+        *self.payload.lock() = Some(version.encode()?);
+        Ok(())
+    }
+
+    /// A failure with the places that the worker's author knows.
+    pub fn map(&self, failure: Failure) -> Failure {
+        let Some(mapper) = &self.source_mapper else {
+            return failure;
+        };
+        match failure {
+            Failure::Exception { mut exception, pass_through } => {
+                exception.stack = mapper.stack(&exception.stack);
+                Failure::Exception { exception, pass_through }
+            }
+            Failure::Hung { mut exception } => {
+                exception.stack = mapper.stack(&exception.stack);
+                Failure::Hung { exception }
+            }
+            Failure::Limit { mut error } => {
+                error.place = error.place.map(|place| mapper.place(place));
+                Failure::Limit { error }
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The edge as a whole: its workers, and what they share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use selvedge_cache::{CacheLimits, HttpCache};
+use selvedge_outbound::Outbound;
+use selvedge_runner::Runners;
+
+use crate::deployed::Deployed;
+use crate::pool::{NoInstance, Pool};
+use crate::records::Records;
+
+/// How often idle instances are looked for.
+const EVICT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How an edge behaves.
+#[derive(Debug, Clone)]
+pub struct EdgeConfig {
+    /// Hosts are `<worker>.<domain>`.
+    pub domain: String,
+    /// The worker that answers at the bare domain and at hosts that name none.
+    pub default_worker: Option<String>,
+    /// Whether clients are the workers' authors and may see messages and stacks.
+    pub author: bool,
+    /// The most instances of one worker.
+    pub instances_per_worker_max: usize,
+    /// An instance that began nothing for so long ends.
+    pub instance_idle_max: Duration,
+    /// The most memory that runners may hold, in bytes; over it, the instances idle longest end.
+    pub memory_bytes_max: u64,
+}
+
+/// An edge.
+pub struct Edge {
+    config: EdgeConfig,
+    runners: Arc<Runners>,
+    outbound: Outbound,
+    cache: HttpCache,
+    records: Arc<dyn Records>,
+    workers: RwLock<HashMap<String, Arc<Pool>>>,
+    /// What is wrong with the newest source of a worker whose last good version serves.
+    broken: RwLock<HashMap<String, String>>,
+    any_broken: AtomicBool,
+    next_id: AtomicU64,
+}
+
+impl Edge {
+    /// An edge without workers.
+    pub fn new(
+        config: EdgeConfig,
+        runners: Arc<Runners>,
+        outbound: Outbound,
+        records: Arc<dyn Records>,
+    ) -> Arc<Self> {
+        let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let edge = Arc::new(Self {
+            config,
+            runners,
+            outbound,
+            cache: HttpCache::new(CacheLimits::default()),
+            records,
+            workers: RwLock::default(),
+            broken: RwLock::default(),
+            any_broken: AtomicBool::new(false),
+            next_id: AtomicU64::new(seed.as_nanos() as u64),
+        });
+        tokio::spawn(evict_forever(Arc::downgrade(&edge)));
+        edge
+    }
+
+    /// How this edge behaves.
+    pub fn config(&self) -> &EdgeConfig {
+        &self.config
+    }
+
+    pub(crate) fn runners(&self) -> &Arc<Runners> {
+        &self.runners
+    }
+
+    pub(crate) fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    pub(crate) fn cache(&self) -> &HttpCache {
+        &self.cache
+    }
+
+    pub(crate) fn records(&self) -> &dyn Records {
+        &*self.records
+    }
+
+    /// The process that runs workers now: for those who watch it.
+    pub fn runner_pid(&self) -> Option<u32> {
+        self.runners.serving_pid()
+    }
+
+    /// Starts a version once, to see whether it does. On success it serves from now on.
+    pub async fn deploy(self: &Arc<Self>, deployed: Deployed) -> Result<(), NoInstance> {
+        let pool = Pool::new(Arc::new(deployed));
+        if pool.deployed.has_code() {
+            pool.validate(self).await?;
+        }
+        self.install(pool);
+        Ok(())
+    }
+
+    /// Serves a version from now on; it starts with its first request.
+    pub fn install_cold(self: &Arc<Self>, deployed: Deployed) {
+        self.install(Pool::new(Arc::new(deployed)));
+    }
+
+    fn install(&self, pool: Arc<Pool>) {
+        let name = pool.deployed.version.manifest.worker.clone();
+        {
+            let mut broken = self.broken.write();
+            broken.remove(&name);
+            self.any_broken.store(!broken.is_empty(), Ordering::Release);
+        }
+        let before = self.workers.write().insert(name, pool);
+        if let Some(before) = before {
+            before.retire();
+        }
+    }
+
+    /// The newest source of a worker does not build or start. What served before goes on, and says so to its author.
+    pub fn broken(&self, worker: &str, message: &str) {
+        self.broken.write().insert(worker.to_owned(), message.to_owned());
+        self.any_broken.store(true, Ordering::Release);
+    }
+
+    /// What is wrong with the newest source of a worker.
+    pub(crate) fn broken_message(&self, worker: &str) -> Option<String> {
+        if !self.any_broken.load(Ordering::Acquire) {
+            return None;
+        }
+        self.broken.read().get(worker).cloned()
+    }
+
+    /// The worker of that name.
+    pub(crate) fn worker(&self, name: &str) -> Option<Arc<Pool>> {
+        self.workers.read().get(name).cloned()
+    }
+
+    /// The worker that answers at a host, given without its port.
+    pub(crate) fn worker_at(&self, host: &str) -> Option<Arc<Pool>> {
+        self.worker(&self.name_at(host)?)
+    }
+
+    /// The name of the worker that a host stands for, whether there is one or not.
+    pub(crate) fn name_at(&self, host: &str) -> Option<String> {
+        let name = host.strip_suffix(self.config.domain.as_str()).and_then(|name| name.strip_suffix('.'));
+        name.map(str::to_owned).or_else(|| self.config.default_worker.clone())
+    }
+
+    /// The names of all workers, sorted.
+    pub fn workers(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.workers.read().keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// A new request id: 16 hexadecimal digits, unique in this process and unlikely to be met in another.
+    pub(crate) fn request_id(&self) -> String {
+        // SplitMix64 (https://prng.di.unimi.it/splitmix64.c): a bijection, so ids do not repeat.
+        let mut x = self.next_id.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        format!("{:016x}", x ^ (x >> 31))
+    }
+
+    fn evict(&self) {
+        let pools: Vec<Arc<Pool>> = self.workers.read().values().cloned().collect();
+        for pool in &pools {
+            pool.evict(self.config.instance_idle_max);
+        }
+        let Some(used) = self.runners.serving_pid().and_then(resident_bytes) else {
+            return;
+        };
+        if used <= self.config.memory_bytes_max {
+            return;
+        }
+        let mut idle: Vec<(Duration, Arc<Pool>)> =
+            pools.into_iter().filter_map(|pool| Some((pool.idle()?, pool))).collect();
+        idle.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
+        // A tenth at a time: memory comes back only once the isolates are gone.
+        let some = idle.len().div_ceil(10);
+        let ended: usize = idle.into_iter().take(some).map(|(_, pool)| pool.evict(Duration::ZERO)).sum();
+        tracing::info!(used, allowed = self.config.memory_bytes_max, ended, "over the memory budget: idle isolates end");
+    }
+}
+
+/// Evicts for as long as the edge lives.
+async fn evict_forever(edge: Weak<Edge>) {
+    let mut interval = tokio::time::interval(EVICT_INTERVAL);
+    loop {
+        interval.tick().await;
+        let Some(edge) = edge.upgrade() else {
+            return;
+        };
+        edge.evict();
+    }
+}
+
+/// The memory that a process holds, in bytes.
+fn resident_bytes(pid: u32) -> Option<u64> {
+    /// Pages are 4 KiB on every kind of machine that this runs on.
+    const PAGE_BYTES: u64 = 4096;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * PAGE_BYTES)
+}

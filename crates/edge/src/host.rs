@@ -1,0 +1,280 @@
+//! The edge's side of what a worker asks of the world.
+//!
+//! The first field of a stream's head is its target: `fetch` is the world, `service:NAME` and `rpc:NAME` a service
+//! binding of this worker, `assets:NAME` its files, `cache` the HTTP cache. Targets name bindings of the worker that
+//! the instance was made for; there is no way to name another's.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use selvedge_assets::AssetRequest;
+use selvedge_door::{Head, Inbound, Outbound, Reset, ResetCode};
+use selvedge_model::Failure;
+use selvedge_outbound::{Denied, FetchOptions, RedirectMode, RequestBody};
+use serde::Deserialize;
+
+use crate::admit;
+use crate::body::DoorBody;
+use crate::cached;
+use crate::dispatch::{self, EventBody, NoAnswer};
+use crate::edge::Edge;
+use crate::head;
+use crate::instance::Instance;
+use crate::pages;
+use crate::relay;
+use crate::sockets;
+
+/// What the runtime says of a subrequest besides its head.
+#[derive(Debug, Default, Deserialize)]
+pub struct Meta {
+    /// The event that asks.
+    #[serde(default)]
+    pub event: u32,
+    #[serde(default)]
+    pub redirect: Option<String>,
+    #[serde(default)]
+    pub websocket: bool,
+    #[serde(default)]
+    pub cache: Option<String>,
+    #[serde(default, rename = "ignoreMethod")]
+    pub ignore_method: bool,
+    /// What `request.cf` of a service binding's request carries on.
+    #[serde(default)]
+    pub cf: Option<serde_json::Value>,
+    /// The method of an RPC call.
+    #[serde(default)]
+    pub method: Option<String>,
+}
+
+/// Something that a worker asks.
+pub struct Ask {
+    pub edge: Arc<Edge>,
+    pub instance: Arc<Instance>,
+    pub stream: u32,
+    pub head: Head,
+    pub meta: Meta,
+}
+
+/// Answers one stream that an isolate opened.
+pub async fn answer(edge: Arc<Edge>, instance: Arc<Instance>, stream: u32, head: Head, body: Inbound) {
+    let meta = serde_json::from_slice(head.field(3)).unwrap_or_default();
+    let ask = Ask { edge, instance, stream, head, meta };
+    if let Err(failure) = admit::subrequest(&ask.instance, ask.meta.event) {
+        return ask.refuse(&failure);
+    }
+    let target = ask.head.text(0).to_owned();
+    match target.split_once(':').unwrap_or((target.as_str(), "")) {
+        ("fetch", _) if ask.meta.websocket => sockets::dial(&ask, body).await,
+        ("fetch", _) => fetch(&ask, body).await,
+        ("service", binding) => service(&ask, "fetch", binding, body).await,
+        ("rpc", binding) => service(&ask, "rpc", binding, body).await,
+        ("self", entrypoint) => loopback(&ask, "fetch", entrypoint, body).await,
+        ("selfrpc", entrypoint) => loopback(&ask, "rpc", entrypoint, body).await,
+        ("assets", binding) => assets(&ask, binding).await,
+        ("cache", _) => cached::answer(&ask, body).await,
+        _ => ask.fail(&format!("the runtime asked for \"{target}\", which this edge does not have")),
+    }
+}
+
+impl Ask {
+    /// Ends the stream with an error that the worker sees as an exception.
+    pub fn fail(&self, message: &str) {
+        self.instance.mux.reset(self.stream, &Reset::new(ResetCode::Failed, message));
+    }
+
+    fn refuse(&self, failure: &Failure) {
+        self.fail(&pages::sentence(failure));
+    }
+
+    /// Answers with a head and a body that is there.
+    pub fn respond(&self, status: StatusCode, meta: &str, headers: &HeaderMap, body: Bytes) {
+        match head::respond(status, meta, headers) {
+            Ok(head) => self.instance.mux.respond(self.stream, &head, body, true, true),
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    /// Answers with a head; the body is to be sent to what this gives.
+    pub fn start(&self, status: StatusCode, meta: &str, headers: &HeaderMap) -> Option<Outbound> {
+        match head::respond(status, meta, headers) {
+            Ok(head) => {
+                self.instance.mux.respond(self.stream, &head, Bytes::new(), false, true);
+                Some(Outbound::new(Arc::clone(&self.instance.mux), self.stream))
+            }
+            Err(error) => {
+                self.fail(&error.to_string());
+                None
+            }
+        }
+    }
+
+    /// The sending half of the stream, for what follows a head already sent.
+    pub fn outbound(&self) -> Outbound {
+        Outbound::new(Arc::clone(&self.instance.mux), self.stream)
+    }
+}
+
+// === the world ===
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// What a failed request says to the worker.
+pub fn outbound_error(error: &dyn std::error::Error) -> String {
+    chain(error)
+}
+
+async fn fetch(ask: &Ask, body: Inbound) {
+    let request = match request_of(ask, body) {
+        Ok(request) => request,
+        Err(message) => return ask.fail(&message),
+    };
+    let redirect = match ask.meta.redirect.as_deref() {
+        Some("manual") => RedirectMode::Manual,
+        Some("error") => RedirectMode::Error,
+        _ => RedirectMode::Follow,
+    };
+    let Some(permit) = admit::connection(&ask.instance, ask.meta.event).await else {
+        return ask.fail("the worker ended");
+    };
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let admit = |_: &Uri| {
+        // The first was counted when the stream opened.
+        if first.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            return Ok(());
+        }
+        admit::subrequest(&ask.instance, ask.meta.event).map_err(|_| Denied)
+    };
+    let options = FetchOptions { redirect, decode: true };
+    let fetched = ask.edge.outbound().fetch(request, options, &admit).await;
+    drop(permit);
+    match fetched {
+        Err(error) => ask.fail(&chain(&error)),
+        Ok(response) => {
+            let meta = serde_json::json!({ "url": response.url, "decoded": response.decoded }).to_string();
+            if let Some(outbound) = ask.start(response.status, &meta, &response.headers) {
+                relay::send(response.body, outbound).await;
+            }
+        }
+    }
+}
+
+fn request_of(ask: &Ask, body: Inbound) -> Result<http::Request<RequestBody>, String> {
+    let method = Method::from_bytes(ask.head.field(1)).map_err(|error| error.to_string())?;
+    let url = ask.head.text(2);
+    let uri: Uri = url.parse().map_err(|error| format!("\"{url}\" is not a URL that can be fetched: {error}"))?;
+    let headers = head::headers(&ask.head, 4).map_err(|error| error.to_string())?;
+    let length = headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let body = match (body.complete(), length) {
+        (Some(bytes), _) if bytes.is_empty() => RequestBody::empty(),
+        (Some(bytes), _) => RequestBody::full(bytes),
+        (None, Some(length)) => RequestBody::stream_of_length(DoorBody::new(body), length),
+        (None, None) => RequestBody::stream(DoorBody::new(body)),
+    };
+    let mut request = http::Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+// === other workers ===
+
+async fn service(ask: &Ask, kind: &str, binding: &str, body: Inbound) {
+    let Some(target) = ask.instance.deployed.services.get(binding).cloned() else {
+        return ask.fail(&format!("this worker has no service binding \"{binding}\""));
+    };
+    let props = target.props.clone();
+    worker(ask, kind, &target.worker, target.entrypoint.as_deref(), props, body).await;
+}
+
+async fn loopback(ask: &Ask, kind: &str, entrypoint: &str, body: Inbound) {
+    let name = ask.instance.deployed.version.manifest.worker.clone();
+    worker(ask, kind, &name, Some(entrypoint).filter(|name| !name.is_empty()), None, body).await;
+}
+
+/// Sends the ask on as an event of another worker, and its answer back.
+async fn worker(
+    ask: &Ask,
+    kind: &str,
+    name: &str,
+    entrypoint: Option<&str>,
+    props: Option<serde_json::Value>,
+    body: Inbound,
+) {
+    let Some(pool) = ask.edge.worker(name) else {
+        return ask.fail(&format!("the service binding leads to a worker named \"{name}\", which is not running here"));
+    };
+    let kind = if ask.meta.websocket { "websocket" } else { kind };
+    let target = entrypoint.map_or_else(|| kind.to_owned(), |entrypoint| format!("{kind}:{entrypoint}"));
+    let request_id = ask.edge.request_id();
+    let meta = serde_json::json!({
+        "id": request_id,
+        "cf": ask.meta.cf,
+        "props": props,
+        "method": ask.meta.method,
+    });
+    let head = head::headers(&ask.head, 4).map_err(|error| error.to_string()).and_then(|headers| {
+        head::open(&target, ask.head.text(1), ask.head.text(2), &meta.to_string(), &headers, &[])
+            .map_err(|error| error.to_string())
+    });
+    let head = match head {
+        Ok(head) => head,
+        Err(message) => return ask.fail(&message),
+    };
+    let body = match body.complete() {
+        Some(bytes) => EventBody::Whole(bytes),
+        None => EventBody::Isolate(body),
+    };
+    match dispatch::send(&ask.edge, &pool, &request_id, &head, body).await {
+        Ok(answered) => {
+            let reply = answered.reply;
+            match reply.body.complete() {
+                Some(bytes) => ask.instance.mux.respond(ask.stream, &reply.head.0, bytes, true, true),
+                None => {
+                    ask.instance.mux.respond(ask.stream, &reply.head.0, Bytes::new(), false, true);
+                    relay::pipe(reply.body, ask.outbound()).await;
+                }
+            }
+        }
+        Err(NoAnswer::Failed(failure)) => {
+            ask.edge.records().failed(name, &request_id, &failure);
+            ask.fail(&pages::sentence(&failure));
+        }
+        Err(NoAnswer::Lost(reason) | NoAnswer::Unavailable(reason)) => ask.fail(&reason),
+        Err(NoAnswer::Cancelled) => ask.fail("the request was cancelled"),
+    }
+}
+
+// === assets ===
+
+async fn assets(ask: &Ask, binding: &str) {
+    let deployed = &ask.instance.deployed;
+    let Some(assets) = deployed.assets.as_ref().filter(|assets| assets.binding.as_deref() == Some(binding)) else {
+        return ask.fail(&format!("this worker has no assets binding \"{binding}\""));
+    };
+    let (Ok(method), Ok(headers), Ok(url)) = (
+        Method::from_bytes(ask.head.field(1)),
+        head::headers(&ask.head, 4),
+        url::Url::parse(ask.head.text(2)),
+    ) else {
+        return ask.fail("the request to the assets binding is not a valid one");
+    };
+    let path = url.get(url::Position::BeforePath..).unwrap_or("/");
+    let request = AssetRequest::new(&method, url.scheme(), url.authority(), path, &headers);
+    let answer = assets.set.answer(&request);
+    let response = dispatch::asset(assets, &request, answer).await;
+    let (parts, body) = response.into_parts();
+    if let Some(outbound) = ask.start(parts.status, "", &parts.headers) {
+        relay::send(body, outbound).await;
+    }
+}

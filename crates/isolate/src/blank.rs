@@ -1,0 +1,92 @@
+//! An isolate that holds nothing of any tenant yet.
+
+use std::ffi::c_void;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use deno_core::{JsRuntime, RuntimeOptions, v8};
+use selvedge_runtime::{Clock, ModuleBytes};
+
+use crate::dispatch::Handles;
+use crate::guard::{Guard, near_heap_limit};
+use crate::loader::{self, Loader};
+use crate::memory::Buffers;
+use crate::snapshot;
+
+/// V8's flags: memory over peak speed where the two meet, and nothing that tenants could observe each other by.
+const V8_FLAGS: &[&str] = &[
+    "--no-harmony-shadow-realm",
+    "--stack-size=900",
+    // 128 MiB for one WebAssembly memory.
+    "--wasm-max-mem-pages=2048",
+];
+
+/// Initialises V8. Must be called once, by the main thread, before any thread that will enter an isolate starts.
+pub fn init() {
+    let mut flags = vec!["selvedge".to_owned()];
+    flags.extend(V8_FLAGS.iter().map(|flag| (*flag).to_owned()));
+    let unknown = deno_core::v8_set_flags(flags);
+    debug_assert_eq!(unknown.len(), 1, "V8 does not know the flags {unknown:?}");
+    // V8 would seed itself from /dev/urandom, which a locked-down process cannot open.
+    v8::V8::set_entropy_source(entropy);
+    JsRuntime::init_platform(None);
+}
+
+/// Fills a buffer from the kernel's random numbers.
+fn entropy(buffer: &mut [u8]) -> bool {
+    // SAFETY: the pointer and the length are those of one slice that is borrowed for the call.
+    let written = unsafe { libc::getrandom(buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+    written == buffer.len() as isize
+}
+
+/// A started isolate without tenant code.
+pub struct Blank {
+    // The guard points at it.
+    _context: Box<v8::Global<v8::Context>>,
+    // Dropped before the guard, which V8's callbacks point at.
+    pub(crate) runtime: JsRuntime,
+    pub(crate) handles: Handles,
+    pub(crate) loader: Rc<Loader>,
+    pub(crate) clock: Clock,
+    pub(crate) bytes: ModuleBytes,
+    pub(crate) guard: Arc<Guard>,
+}
+
+impl Blank {
+    /// Starts an isolate from the base snapshot, on the calling thread, where it stays. It may use `memory_mib` until
+    /// told otherwise.
+    pub fn new(memory_mib: u32) -> Self {
+        let memory = memory_mib as usize * 1024 * 1024;
+        let buffers = Buffers::new(memory);
+        let params = v8::CreateParams::default()
+            .heap_limits(0, memory)
+            .allow_atomics_wait(false)
+            .array_buffer_allocator(buffers.allocator().make_shared());
+        let loader = loader::shared();
+        let mut runtime = JsRuntime::new(RuntimeOptions {
+            startup_snapshot: Some(snapshot::BASE),
+            residual_lazy_js_sources: snapshot::RESIDUAL_SCRIPTS,
+            residual_lazy_esm_sources: snapshot::RESIDUAL_MODULES,
+            extensions: selvedge_runtime::extensions(false),
+            module_loader: Some(Rc::clone(&loader) as Rc<dyn deno_core::ModuleLoader>),
+            create_params: Some(params),
+            ..Default::default()
+        });
+        let clock = Clock::default();
+        let bytes = ModuleBytes::default();
+        {
+            let state = runtime.op_state();
+            let mut state = state.borrow_mut();
+            state.put(clock.clone());
+            state.put(bytes.clone());
+        }
+        let handles = Handles::take(&mut runtime);
+        let handle = runtime.v8_isolate().thread_safe_handle();
+        let guard = Guard::new(handle, buffers, memory as u64);
+        let data = Arc::as_ptr(&guard).cast_mut().cast::<c_void>();
+        runtime.v8_isolate().add_near_heap_limit_callback(near_heap_limit, data);
+        let context = Box::new(runtime.main_context());
+        guard.set_context(&context);
+        Self { _context: context, runtime, handles, loader, clock, bytes, guard }
+    }
+}

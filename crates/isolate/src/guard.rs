@@ -1,0 +1,264 @@
+//! Limits on running code: a watchdog thread that reads each isolate's CPU clock, and the callbacks by which V8 asks
+//! for memory.
+//!
+//! CPU time is the thread's own clock, so a loaded machine does not make a tenant's code look slow. The isolate says
+//! when a turn of its code begins and ends; the watchdog looks at those that are in a turn. A turn that went over is
+//! interrupted: in the isolate's own thread the interrupt notes where the code is, then terminates it.
+
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use deno_core::v8;
+use selvedge_model::{LimitName, Place};
+
+use crate::memory::Buffers;
+
+/// How often the watchdog looks while any isolate is in a turn: the most that a limit is overrun by, besides the time
+/// V8 needs to reach a point where it can stop.
+const WATCH_INTERVAL: Duration = Duration::from_millis(1);
+/// How often it looks while none is.
+const REST_INTERVAL: Duration = Duration::from_millis(10);
+/// Looks after which an isolate that has not stopped at the interrupt is terminated without knowing where.
+const PATIENCE_LOOKS: u64 = 50;
+/// How often memory that V8 does not report on its own (WebAssembly memories) is looked at within a turn, in looks.
+const MEMORY_LOOKS: u64 = 20;
+
+/// What a guard has to say of its isolate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub limit: LimitName,
+    pub used: u64,
+    pub allowed: u64,
+    pub place: Option<Place>,
+}
+
+/// Watches over one isolate. Shared by its thread, the watchdog and V8's callbacks.
+#[derive(Debug)]
+pub struct Guard {
+    handle: v8::IsolateHandle,
+    clock: libc::clockid_t,
+    buffers: Arc<Buffers>,
+    memory_bytes: AtomicU64,
+    /// The thread's CPU time when the turn began, in microseconds; 0 between turns.
+    turn_start_us: AtomicU64,
+    turn_allowed_us: AtomicU64,
+    /// What the turn's events had used before it, in microseconds.
+    turn_before_us: AtomicU64,
+    startup: AtomicBool,
+    /// The isolate's context, for its own thread.
+    context: AtomicPtr<v8::Global<v8::Context>>,
+    looks: AtomicU64,
+    /// 0: nothing; 1: an interrupt was asked for; 2: the verdict stands.
+    state: AtomicU8,
+    verdict: Mutex<Option<Verdict>>,
+}
+
+/// The CPU time of a thread's clock in microseconds.
+fn cpu_us(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec on this stack; an unknown clock makes the call fail and leaves it zero.
+    unsafe { libc::clock_gettime(clock, &mut time) };
+    (time.tv_sec as u64) * 1_000_000 + (time.tv_nsec as u64) / 1_000
+}
+
+/// The CPU clock of the calling thread, in a form that other threads can read.
+fn own_clock() -> libc::clockid_t {
+    let mut clock = libc::CLOCK_THREAD_CPUTIME_ID;
+    // SAFETY: the pointer is to a clock id on this stack, and the thread is this one, hence alive.
+    unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
+    clock
+}
+
+impl Guard {
+    /// Guards the isolate behind `handle`, whose thread is the calling one.
+    pub fn new(handle: v8::IsolateHandle, buffers: Arc<Buffers>, memory_bytes: u64) -> Arc<Self> {
+        let guard = Arc::new(Self {
+            handle,
+            clock: own_clock(),
+            buffers,
+            memory_bytes: AtomicU64::new(memory_bytes),
+            turn_start_us: AtomicU64::new(0),
+            turn_allowed_us: AtomicU64::new(u64::MAX),
+            turn_before_us: AtomicU64::new(0),
+            startup: AtomicBool::new(false),
+            context: AtomicPtr::new(std::ptr::null_mut()),
+            looks: AtomicU64::new(0),
+            state: AtomicU8::new(0),
+            verdict: Mutex::new(None),
+        });
+        let mut guards = guards().lock().unwrap_or_else(PoisonError::into_inner);
+        guards.retain(|guard| guard.strong_count() > 0);
+        guards.push(Arc::downgrade(&guard));
+        guard
+    }
+
+    /// Tells of the context that code runs in. The handle must stay where it is for as long as code runs.
+    pub fn set_context(&self, context: &v8::Global<v8::Context>) {
+        self.context.store(std::ptr::from_ref(context).cast_mut(), Ordering::Release);
+    }
+
+    /// A turn of code begins. `before_us` is what the event had used already, `allowed_us` what it may use in all.
+    pub fn begin(&self, before_us: u64, allowed_us: u64, startup: bool) {
+        self.turn_before_us.store(before_us, Ordering::Relaxed);
+        self.turn_allowed_us.store(allowed_us, Ordering::Relaxed);
+        self.startup.store(startup, Ordering::Relaxed);
+        self.looks.store(0, Ordering::Relaxed);
+        self.turn_start_us.store(cpu_us(libc::CLOCK_THREAD_CPUTIME_ID).max(1), Ordering::Release);
+    }
+
+    /// The turn is over; says how much CPU time it took, in microseconds.
+    pub fn end(&self) -> u64 {
+        let start = self.turn_start_us.swap(0, Ordering::AcqRel);
+        if start == 0 {
+            return 0;
+        }
+        cpu_us(libc::CLOCK_THREAD_CPUTIME_ID).saturating_sub(start)
+    }
+
+    /// Why the isolate must not be used again, if so.
+    pub fn verdict(&self) -> Option<Verdict> {
+        if self.state.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.verdict.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The isolate used more than it may: stop it, unless it is being stopped.
+    pub fn condemn(&self, limit: LimitName, used: u64, allowed: u64) {
+        if self.state.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return;
+        }
+        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Verdict { limit, used, allowed, place: None });
+        self.looks.store(0, Ordering::Relaxed);
+        let data = std::ptr::from_ref(self).cast_mut().cast::<c_void>();
+        self.handle.request_interrupt(stop_here, data);
+    }
+
+    /// The memory limit in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Changes the memory limit: before tenant code runs.
+    pub fn allow_memory(&self, bytes: u64) {
+        self.memory_bytes.store(bytes, Ordering::Relaxed);
+        self.buffers.allow(bytes as usize);
+    }
+
+    /// A refused array buffer is a memory limit exceeded, even where the code caught the RangeError.
+    pub fn check_buffers(&self) {
+        if let Some(bytes) = self.buffers.refused() {
+            self.condemn(LimitName::MemoryBytes, bytes as u64, self.memory_bytes());
+        }
+    }
+
+    fn look(&self) -> bool {
+        let start = self.turn_start_us.load(Ordering::Acquire);
+        if start == 0 {
+            return false;
+        }
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+        match self.state.load(Ordering::Acquire) {
+            0 => self.look_at_turn(start, looks),
+            1 if looks > PATIENCE_LOOKS => {
+                self.handle.terminate_execution();
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn look_at_turn(&self, start: u64, looks: u64) {
+        self.check_buffers();
+        let used = cpu_us(self.clock).saturating_sub(start) + self.turn_before_us.load(Ordering::Relaxed);
+        let allowed = self.turn_allowed_us.load(Ordering::Relaxed);
+        // A turn may have ended, and another begun, since its start was read: then the figures do not belong together.
+        if used > allowed && self.turn_start_us.load(Ordering::Acquire) == start {
+            let limit = if self.startup.load(Ordering::Relaxed) { LimitName::StartupMs } else { LimitName::CpuMs };
+            self.condemn(limit, used / 1_000, allowed / 1_000);
+        } else if looks % MEMORY_LOOKS == MEMORY_LOOKS - 1 {
+            let data = std::ptr::from_ref(self).cast_mut().cast::<c_void>();
+            self.handle.request_interrupt(look_at_memory, data);
+        }
+    }
+}
+
+/// Runs in the isolate's thread, at a point where its code can be stopped.
+unsafe extern "C" fn stop_here(isolate: v8::UnsafeRawIsolatePtr, data: *mut c_void) {
+    // SAFETY: the guard outlives its isolate (`Blank` drops the isolate first), and this runs in the isolate's thread.
+    let guard = unsafe { &*data.cast::<Guard>() };
+    // SAFETY: V8 calls this with the isolate that it is running in this thread.
+    let mut isolate = unsafe { v8::Isolate::from_raw_isolate_ptr(isolate) };
+    let place = place_of(guard, &mut isolate);
+    if let Some(verdict) = guard.verdict.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        verdict.place = place;
+    }
+    guard.state.store(2, Ordering::Release);
+    guard.handle.terminate_execution();
+}
+
+unsafe extern "C" fn look_at_memory(isolate: v8::UnsafeRawIsolatePtr, data: *mut c_void) {
+    // SAFETY: as in `stop_here`.
+    let guard = unsafe { &*data.cast::<Guard>() };
+    // SAFETY: as in `stop_here`.
+    let mut isolate = unsafe { v8::Isolate::from_raw_isolate_ptr(isolate) };
+    let statistics = isolate.get_heap_statistics();
+    let used = (statistics.used_heap_size() + statistics.external_memory()) as u64;
+    if used > guard.memory_bytes() {
+        guard.condemn(LimitName::MemoryBytes, used, guard.memory_bytes());
+    }
+}
+
+/// Where the running code is: the innermost frame that is the worker's own.
+fn place_of(guard: &Guard, isolate: &mut v8::Isolate) -> Option<Place> {
+    // SAFETY: `Blank` sets the pointer to a handle that it drops after the last turn of its code.
+    let context = unsafe { guard.context.load(Ordering::Acquire).as_ref() }?;
+    v8::scope!(scope, isolate);
+    let context = v8::Local::new(scope, context);
+    let scope = &mut v8::ContextScope::new(scope, context);
+    let trace = v8::StackTrace::current_stack_trace(scope, 10)?;
+    (0..trace.get_frame_count()).find_map(|index| {
+        let frame = trace.get_frame(scope, index)?;
+        let file = frame.get_script_name(scope)?.to_rust_string_lossy(scope);
+        if file.starts_with("ext:") {
+            return None;
+        }
+        let function = frame.get_function_name(scope).map(|name| name.to_rust_string_lossy(scope));
+        Some(Place {
+            file: crate::loader::module_name(&file).to_owned(),
+            line: frame.get_line_number() as u32,
+            column: frame.get_column() as u32,
+            function: function.filter(|name| !name.is_empty()),
+        })
+    })
+}
+
+/// V8's heap comes near its limit: stop the code, and lend what it takes to get there.
+pub unsafe extern "C" fn near_heap_limit(data: *mut c_void, current: usize, _initial: usize) -> usize {
+    // SAFETY: as in `stop_here`; V8 calls this in the isolate's thread.
+    let guard = unsafe { &*data.cast::<Guard>() };
+    guard.condemn(LimitName::MemoryBytes, current as u64, guard.memory_bytes());
+    // V8 aborts the process if the limit does not grow, or not by what it is about to allocate: one string or array
+    // may be a gigabyte. The loan ends with the isolate.
+    current + 2 * 1024 * 1024 * 1024
+}
+
+fn guards() -> &'static Mutex<Vec<Weak<Guard>>> {
+    static GUARDS: OnceLock<Mutex<Vec<Weak<Guard>>>> = OnceLock::new();
+    GUARDS.get_or_init(Mutex::default)
+}
+
+
+/// The watchdog. Runs for the life of the process, on a thread of its own.
+pub fn watch() -> ! {
+    loop {
+        let busy = {
+            let guards = guards().lock().unwrap_or_else(PoisonError::into_inner);
+            guards.iter().filter_map(Weak::upgrade).fold(false, |busy, guard| guard.look() || busy)
+        };
+        std::thread::sleep(if busy { WATCH_INTERVAL } else { REST_INTERVAL });
+    }
+}

@@ -1,0 +1,168 @@
+//! Gives V8 the modules of one version, and nothing else.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use deno_core::error::ModuleLoaderError;
+use deno_core::{
+    ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader, ModuleSource, ModuleSourceCode,
+    ModuleSpecifier, ModuleType, ResolutionKind, SourceCodeCacheInfo,
+};
+use deno_error::JsErrorBox;
+use selvedge_model::{Module, ModuleKind};
+use selvedge_runtime::ModuleBytes;
+
+/// Where a version's modules seem to lie: what stack traces and `import.meta.url` begin with.
+const ROOT: &str = "file:///";
+
+/// The name of a module in a stack trace.
+pub fn module_name(specifier: &str) -> &str {
+    specifier.strip_prefix(ROOT).unwrap_or(specifier)
+}
+
+/// The specifier of a module name.
+pub fn specifier_of(name: &str) -> Result<ModuleSpecifier, deno_core::url::ParseError> {
+    deno_core::url::Url::parse(ROOT)?.join(name.trim_start_matches('/'))
+}
+
+/// The modules of one version.
+#[derive(Default)]
+pub struct Loader {
+    modules: RefCell<HashMap<String, Module>>,
+    /// Code caches that V8 made while compiling.
+    made: RefCell<Vec<(String, Bytes)>>,
+}
+
+impl Loader {
+    /// Takes the modules of the version that this isolate will run. Gives those that are not code to `bytes`.
+    pub fn fill(&self, modules: Vec<Module>, bytes: &ModuleBytes) -> Result<(), deno_core::url::ParseError> {
+        let mut map = self.modules.borrow_mut();
+        for module in modules {
+            let specifier = specifier_of(&module.name)?.to_string();
+            let kind = match module.kind {
+                ModuleKind::Text => Some("text"),
+                ModuleKind::Data => Some("data"),
+                ModuleKind::Json => Some("json"),
+                ModuleKind::Wasm => Some("wasm"),
+                ModuleKind::CommonJs => Some("commonjs"),
+                ModuleKind::EsModule | ModuleKind::Script => None,
+            };
+            if let Some(kind) = kind {
+                bytes.insert(specifier.clone(), kind, module.body.clone());
+            }
+            map.insert(specifier, module);
+        }
+        Ok(())
+    }
+
+    /// Takes the code caches that were made, by module name.
+    pub fn take_made(&self) -> Vec<(String, Bytes)> {
+        std::mem::take(&mut self.made.borrow_mut())
+    }
+
+    /// The source of a classic script.
+    pub fn script(&self, specifier: &ModuleSpecifier) -> Option<String> {
+        let modules = self.modules.borrow();
+        Some(String::from_utf8_lossy(&modules.get(specifier.as_str())?.body).into_owned())
+    }
+
+    fn source(&self, specifier: &ModuleSpecifier) -> Result<ModuleSource, ModuleLoaderError> {
+        let modules = self.modules.borrow();
+        let Some(module) = modules.get(specifier.as_str()) else {
+            return Err(JsErrorBox::type_error(format!("No such module \"{}\".", module_name(specifier.as_str()))));
+        };
+        let (code, cache) = match module.kind {
+            ModuleKind::EsModule | ModuleKind::Script => {
+                let text = std::str::from_utf8(&module.body).map_err(|_| {
+                    JsErrorBox::type_error(format!("module \"{}\" is not UTF-8 text", module.name))
+                })?;
+                let data = module.code_cache.as_ref().map(|cache| Cow::Owned(cache.to_vec()));
+                (text.to_owned(), Some(SourceCodeCacheInfo { hash: 0, data }))
+            }
+            _ => {
+                let name = serde_json::to_string(specifier.as_str()).unwrap_or_default();
+                (format!("import {{ take }} from \"{TAKE}\"; export default take({name});"), None)
+            }
+        };
+        Ok(ModuleSource::new(ModuleType::JavaScript, ModuleSourceCode::String(code.into()), specifier, cache))
+    }
+}
+
+/// The runtime's module that turns a module's bytes into its default export.
+const TAKE: &str = "ext:selvedge/module_bytes.js";
+
+impl ModuleLoader for Loader {
+    fn resolve(
+        &self,
+        specifier: &str,
+        referrer: &str,
+        _kind: ResolutionKind,
+    ) -> Result<ModuleSpecifier, ModuleLoaderError> {
+        let parse = |text: &str| deno_core::url::Url::parse(text).map_err(|error| JsErrorBox::type_error(error.to_string()));
+        if specifier == TAKE {
+            // Only the stand-ins that `source` writes may name it.
+            let modules = self.modules.borrow();
+            let stand_in = modules.get(referrer).is_some_and(|module| {
+                !matches!(module.kind, ModuleKind::EsModule | ModuleKind::Script)
+            });
+            if stand_in {
+                return parse(specifier);
+            }
+        }
+        if specifier.starts_with("node:") || specifier.starts_with("cloudflare:") {
+            return parse(specifier);
+        }
+        let exact = specifier_of(specifier).ok().filter(|url| self.modules.borrow().contains_key(url.as_str()));
+        let relative = || {
+            let base = parse(referrer).or_else(|_| parse(ROOT))?;
+            base.join(specifier).map_err(|error| JsErrorBox::type_error(error.to_string()))
+        };
+        let found = if specifier.starts_with("./") || specifier.starts_with("../") {
+            let url = relative()?;
+            if self.modules.borrow().contains_key(url.as_str()) { url } else { exact.unwrap_or(url) }
+        } else {
+            match exact {
+                Some(url) => url,
+                None => relative()?,
+            }
+        };
+        if self.modules.borrow().contains_key(found.as_str()) {
+            return Ok(found);
+        }
+        Err(JsErrorBox::type_error(format!(
+            "No such module \"{specifier}\", imported from \"{}\".",
+            module_name(referrer)
+        )))
+    }
+
+    fn load(
+        &self,
+        specifier: &ModuleSpecifier,
+        _referrer: Option<&ModuleLoadReferrer>,
+        _options: ModuleLoadOptions,
+    ) -> ModuleLoadResponse {
+        ModuleLoadResponse::Sync(self.source(specifier))
+    }
+
+    fn code_cache_ready(
+        &self,
+        specifier: ModuleSpecifier,
+        _hash: u64,
+        cache: &[u8],
+    ) -> Pin<Box<dyn Future<Output = ()>>> {
+        if let Some(module) = self.modules.borrow().get(specifier.as_str()) {
+            self.made.borrow_mut().push((module.name.clone(), Bytes::copy_from_slice(cache)));
+        }
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// A loader that the runtime and its owner share.
+pub fn shared() -> Rc<Loader> {
+    Rc::new(Loader::default())
+}

@@ -1,0 +1,370 @@
+//! The life of an isolate: load one version, answer its events, end.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use deno_core::error::{CoreError, CoreErrorKind, JsError};
+use deno_core::PollEventLoopOptions;
+use selvedge_door::{DoorError, Driver, Event, Head, Inbound, Reset, ResetCode, Side};
+use selvedge_model::{Exception, Failure, Format, LimitError, LimitName, Loaded, Manifest, ModuleKind, Ready, Version};
+use selvedge_runtime::{DoorState, InboundResource};
+
+use crate::blank::Blank;
+use crate::dispatch::Body;
+use crate::guard::Verdict;
+use crate::loader;
+
+/// The most events taken from the door before code that waits gets its turn.
+const EVENTS_PER_TURN: usize = 64;
+/// How much longer than its CPU time a start may take on the clock: for top-level await.
+const STARTUP_WALL_FACTOR: u32 = 10;
+
+/// An event whose work is not over.
+struct Live {
+    cpu_us: u64,
+    /// Holds the request id, which is read only when something goes wrong.
+    head: Head,
+    began: Instant,
+}
+
+struct Serving {
+    blank: Blank,
+    driver: Driver,
+    manifest: Manifest,
+    live: rustc_hash::FxHashMap<u32, Live>,
+}
+
+/// Runs the version that arrives on `socket` until the edge closes it or the isolate must not be used again.
+pub async fn serve(mut blank: Blank, socket: tokio::net::UnixStream) {
+    let mut driver = Driver::new(socket, Side::Isolate);
+    let version = match driver.event().await {
+        Ok(Event::Load(bytes)) => match Version::decode(bytes) {
+            Ok(version) => version,
+            Err(error) => {
+                tracing::error!(%error, "the edge sent something that is not a version");
+                return;
+            }
+        },
+        Ok(_) => {
+            tracing::error!("the edge spoke before it sent a version");
+            return;
+        }
+        // An edge that goes away before it uses the isolate is no error.
+        Err(_) => return,
+    };
+    let door = DoorState::new(std::sync::Arc::clone(driver.mux()), version.manifest.limits.log_bytes);
+    blank.runtime.op_state().borrow_mut().put(Rc::clone(&door));
+    let manifest = version.manifest.clone();
+    let began = Instant::now();
+    let loaded = load(&mut blank, version).await;
+    door.start();
+    tracing::debug!(worker = manifest.worker, elapsed = ?began.elapsed(), "loaded");
+    let failed = loaded.is_err();
+    let ready = Ready { loaded, code_caches: blank.loader.take_made() };
+    match ready.encode() {
+        Ok(bytes) => driver.mux().ready(&bytes),
+        Err(error) => tracing::error!(%error, "the answer to a version cannot be written"),
+    }
+    let mut serving = Serving { blank, driver, manifest, live: Default::default() };
+    if failed {
+        serving.linger().await;
+        return;
+    }
+    match poll_fn(|cx| serving.poll(cx)).await {
+        End::Closed => {}
+        End::Condemned(verdict) => serving.condemned(verdict).await,
+    }
+}
+
+// === loading ===
+
+async fn load(blank: &mut Blank, version: Version) -> Result<Loaded, Failure> {
+    let manifest = version.manifest;
+    let limits = &manifest.limits;
+    blank.guard.allow_memory(u64::from(limits.memory_mib) * 1024 * 1024);
+    blank.clock.advance();
+    let bindings = serde_json::to_string(&manifest.bindings).unwrap_or_default();
+    let service_worker = manifest.format == Format::ServiceWorker;
+    blank.handles.prepare(&mut blank.runtime, &bindings, service_worker);
+    let main = version.modules.iter().find(|module| module.name == manifest.main).cloned();
+    let specifier = loader::specifier_of(&manifest.main).map_err(|error| exception("TypeError", &error.to_string()))?;
+    blank
+        .loader
+        .fill(version.modules, &blank.bytes)
+        .map_err(|error| exception("TypeError", &format!("a module's name is not a path: {error}")))?;
+    let allowed_us = u64::from(limits.startup_ms) * 1_000;
+    blank.guard.begin(0, allowed_us, true);
+    let result = if service_worker || main.is_some_and(|module| module.kind == ModuleKind::Script) {
+        run_script(blank, &specifier)
+    } else {
+        let wall = Duration::from_millis(u64::from(limits.startup_ms)) * STARTUP_WALL_FACTOR;
+        match tokio::time::timeout(wall, run_modules(blank, &specifier)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let used = wall.as_millis() as u64;
+                Err(limit_failure(&manifest, LimitName::StartupMs, used, u64::from(limits.startup_ms), None, ""))
+            }
+        }
+    };
+    let startup_us = blank.guard.end();
+    blank.guard.check_buffers();
+    if let Some(verdict) = blank.guard.verdict() {
+        return Err(limit_failure(&manifest, verdict.limit, verdict.used, verdict.allowed, verdict.place, ""));
+    }
+    result?;
+    let handlers = blank.handles.handlers(&mut blank.runtime);
+    Ok(Loaded { handlers, startup_us })
+}
+
+fn run_script(blank: &mut Blank, specifier: &deno_core::ModuleSpecifier) -> Result<(), Failure> {
+    let Some(source) = blank.loader.script(specifier) else {
+        return Err(exception("TypeError", "the main script is missing"));
+    };
+    blank
+        .runtime
+        .execute_script(specifier.to_string(), source)
+        .map_err(|error| js_failure(&error))?;
+    blank.handles.start(&mut blank.runtime, None);
+    Ok(())
+}
+
+async fn run_modules(blank: &mut Blank, specifier: &deno_core::ModuleSpecifier) -> Result<(), Failure> {
+    let runtime = &mut blank.runtime;
+    let id = runtime.load_main_es_module(specifier).await.map_err(|error| core_failure(&error))?;
+    let evaluated = runtime.mod_evaluate(id);
+    runtime
+        .with_event_loop_promise(evaluated, PollEventLoopOptions::default())
+        .await
+        .map_err(|error| core_failure(&error))?;
+    let namespace = runtime.get_module_namespace(id).map_err(|error| core_failure(&error))?;
+    blank.handles.start(&mut blank.runtime, Some(namespace));
+    Ok(())
+}
+
+fn exception(name: &str, message: &str) -> Failure {
+    let exception = Exception { name: name.into(), message: message.into(), stack: format!("{name}: {message}") };
+    Failure::Exception { exception, pass_through: false }
+}
+
+fn js_failure(error: &JsError) -> Failure {
+    let exception = Exception {
+        name: error.name.clone().unwrap_or_else(|| "Error".into()),
+        message: error.message.clone().unwrap_or_else(|| error.exception_message.clone()),
+        stack: error.stack.clone().unwrap_or_else(|| stack_of(error)),
+    };
+    Failure::Exception { exception, pass_through: false }
+}
+
+/// A stack for errors that V8 gives none, such as syntax errors.
+fn stack_of(error: &JsError) -> String {
+    let mut stack = error.exception_message.clone();
+    for frame in &error.frames {
+        if let (Some(file), Some(line), Some(column)) = (&frame.file_name, frame.line_number, frame.column_number) {
+            stack.push_str(&format!("\n    at {file}:{line}:{column}"));
+        }
+    }
+    stack
+}
+
+fn core_failure(error: &CoreError) -> Failure {
+    match error.as_kind() {
+        CoreErrorKind::Js(error) => js_failure(error),
+        _ => exception("Error", &error.to_string()),
+    }
+}
+
+fn limit_failure(
+    manifest: &Manifest,
+    limit: LimitName,
+    used: u64,
+    allowed: u64,
+    place: Option<selvedge_model::Place>,
+    request_id: &str,
+) -> Failure {
+    Failure::Limit {
+        error: LimitError {
+            limit,
+            used,
+            allowed,
+            worker: manifest.worker.clone(),
+            version: manifest.version.clone(),
+            request_id: request_id.to_owned(),
+            place,
+        },
+    }
+}
+
+// === serving ===
+
+enum End {
+    Closed,
+    Condemned(Verdict),
+}
+
+impl Serving {
+    fn cpu_allowed_us(&self) -> u64 {
+        u64::from(self.manifest.limits.cpu_ms) * 1_000
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.blank.clock.advance();
+        for taken in 0.. {
+            match self.driver.poll_event(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Err(DoorError::Closed)) => return Poll::Ready(End::Closed),
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(%error, "the host door failed");
+                    return Poll::Ready(End::Closed);
+                }
+                Poll::Ready(Ok(event)) => {
+                    self.take(event);
+                    if let Some(verdict) = self.blank.guard.verdict() {
+                        return Poll::Ready(End::Condemned(verdict));
+                    }
+                }
+            }
+            if taken + 1 == EVENTS_PER_TURN {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        if let Some(verdict) = self.turn(cx) {
+            return Poll::Ready(End::Condemned(verdict));
+        }
+        if let Poll::Ready(Err(_)) = self.driver.poll_flush(cx) {
+            return Poll::Ready(End::Closed);
+        }
+        Poll::Pending
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Opened { stream, head, body } => self.dispatch(stream, &head, body),
+            Event::Reset { stream, .. } => {
+                self.blank.guard.begin(0, self.cpu_allowed_us(), false);
+                self.blank.handles.cancel(&mut self.blank.runtime, stream);
+                self.blank.guard.end();
+            }
+            _ => {}
+        }
+    }
+
+    fn dispatch(&mut self, stream: u32, head: &Head, body: Inbound) {
+        let body = match body.complete() {
+            Some(bytes) if bytes.is_empty() => Body::None,
+            Some(bytes) => Body::Whole(bytes.to_vec()),
+            None => {
+                let state = self.blank.runtime.op_state();
+                let rid = state.borrow_mut().resource_table.add(InboundResource::new(body));
+                Body::Resource(rid)
+            }
+        };
+        self.live.insert(stream, Live { cpu_us: 0, head: head.clone(), began: Instant::now() });
+        self.blank.guard.begin(0, self.cpu_allowed_us(), false);
+        self.blank.handles.dispatch(&mut self.blank.runtime, stream, head, body);
+        let used = self.blank.guard.end();
+        self.blank.guard.check_buffers();
+        let door = self.door();
+        door.take_ended(|ended| {
+            self.live.remove(&ended);
+        });
+        if let Some(live) = self.live.get_mut(&stream) {
+            live.cpu_us += used;
+        }
+    }
+
+    fn door(&self) -> Rc<DoorState> {
+        Rc::clone(self.blank.runtime.op_state().borrow().borrow::<Rc<DoorState>>())
+    }
+
+    /// Lets code that waited go on.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Option<Verdict> {
+        let before = self.live.values().map(|live| live.cpu_us).max().unwrap_or_default();
+        self.blank.guard.begin(before, self.cpu_allowed_us(), false);
+        let polled = self.blank.runtime.poll_event_loop(cx, PollEventLoopOptions::default());
+        let used = self.blank.guard.end();
+        self.blank.guard.check_buffers();
+        self.charge(used);
+        if let Some(verdict) = self.blank.guard.verdict() {
+            return Some(verdict);
+        }
+        let door = self.door();
+        door.take_ended(|ended| {
+            self.live.remove(&ended);
+        });
+        match polled {
+            Poll::Ready(Ok(())) if !self.live.is_empty() => {
+                self.blank.handles.hung(&mut self.blank.runtime);
+                cx.waker().wake_by_ref();
+            }
+            Poll::Ready(Err(error)) => {
+                report(&door, &error);
+                cx.waker().wake_by_ref();
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Shares out the CPU time of a turn among the events that were live in it.
+    fn charge(&mut self, used_us: u64) {
+        let share = used_us / (self.live.len().max(1) as u64);
+        let allowed = self.cpu_allowed_us();
+        for live in self.live.values_mut() {
+            live.cpu_us += share;
+            if live.cpu_us > allowed {
+                self.blank.guard.condemn(LimitName::CpuMs, live.cpu_us / 1_000, allowed / 1_000);
+            }
+        }
+    }
+
+    /// Tells every event why it ends, and the edge that this isolate takes no more.
+    async fn condemned(&mut self, verdict: Verdict) {
+        let mux = std::sync::Arc::clone(self.driver.mux());
+        let failure = |request_id: &str| {
+            let failure = limit_failure(
+                &self.manifest,
+                verdict.limit,
+                verdict.used,
+                verdict.allowed,
+                verdict.place.clone(),
+                request_id,
+            );
+            serde_json::to_string(&failure).unwrap_or_default()
+        };
+        mux.condemned(failure("").as_bytes());
+        for (stream, live) in &self.live {
+            tracing::debug!(elapsed = ?live.began.elapsed(), "an event ends with its isolate");
+            mux.reset(*stream, &Reset::new(ResetCode::Limit, failure(&request_id_of(&live.head))));
+            mux.done(*stream, live.cpu_us);
+        }
+        // The edge going away meanwhile is what is wanted anyway.
+        let _ = poll_fn(|cx| self.driver.poll_flush(cx)).await;
+    }
+
+    /// Writes what waits and stays until the edge closes: it has the answer then.
+    async fn linger(&mut self) {
+        while self.driver.event().await.is_ok() {}
+    }
+}
+
+fn report(door: &DoorState, error: &CoreError) {
+    let Failure::Exception { exception, .. } = core_failure(error) else {
+        return;
+    };
+    let record = serde_json::json!({ "level": "error", "message": [exception.stack], "during": "event loop" });
+    door.mux.log(0, record.to_string().as_bytes());
+}
+
+/// The request id stands in the meta, the fourth field of the head.
+fn request_id_of(head: &Head) -> String {
+    #[derive(serde::Deserialize)]
+    struct Meta {
+        #[serde(default)]
+        id: String,
+    }
+    serde_json::from_slice::<Meta>(head.field(3)).map(|meta| meta.id).unwrap_or_default()
+}
+

@@ -1,0 +1,171 @@
+//! The edge's side of its runners: start, replace, order instances.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use crate::control::{self, Order};
+
+/// How often a runner that cannot be started is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// Tries at ordering an instance before giving up: the serving runner, the spare, and the spare's successor.
+const ORDER_TRIES: usize = 3;
+
+/// How runners are started.
+#[derive(Debug, Clone)]
+pub struct RunnersConfig {
+    /// The program that runs [`crate::child::run`].
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// Why no instance could be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    #[error("a runner process could not be started from {program}")]
+    Spawn { program: PathBuf, source: std::io::Error },
+    #[error("a pair of sockets could not be made")]
+    Sockets(#[source] std::io::Error),
+    #[error("no runner took the instance")]
+    Order(#[source] std::io::Error),
+}
+
+#[derive(Debug)]
+struct Runner {
+    pid: u32,
+    control: OwnedFd,
+    alive: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Set {
+    serving: Option<Arc<Runner>>,
+    spare: Option<Arc<Runner>>,
+}
+
+/// The runners of an edge.
+#[derive(Debug)]
+pub struct Runners {
+    config: RunnersConfig,
+    set: Mutex<Set>,
+}
+
+impl Runners {
+    /// Starts a runner and a spare.
+    pub fn start(config: RunnersConfig) -> Result<Arc<Self>, RunnerError> {
+        let runners = Arc::new(Self { config, set: Mutex::default() });
+        let serving = runners.spawn()?;
+        let spare = runners.spawn()?;
+        *runners.lock() = Set { serving: Some(serving), spare: Some(spare) };
+        Ok(runners)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Set> {
+        self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process that serves now.
+    pub fn serving_pid(&self) -> Option<u32> {
+        self.lock().serving.as_ref().map(|runner| runner.pid)
+    }
+
+    fn spawn(self: &Arc<Self>) -> Result<Arc<Runner>, RunnerError> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|error| RunnerError::Sockets(error.into()))?;
+        let mut command = std::process::Command::new(&self.config.program);
+        command.args(&self.config.arguments).stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::inherit());
+        selvedge_sandbox::prepare_command(&mut command, &[]);
+        let mut command = Command::from(command);
+        command.kill_on_drop(true);
+        let child = command
+            .spawn()
+            .map_err(|source| RunnerError::Spawn { program: self.config.program.clone(), source })?;
+        let runner =
+            Arc::new(Runner { pid: child.id().unwrap_or_default(), control: ours, alive: AtomicBool::new(true) });
+        tokio::spawn(Arc::clone(self).watch(Arc::clone(&runner), child));
+        Ok(runner)
+    }
+
+    /// Waits for a runner's end and puts the spare in its place.
+    async fn watch(self: Arc<Self>, runner: Arc<Runner>, mut child: Child) {
+        let status = child.wait().await;
+        runner.alive.store(false, Ordering::Release);
+        match status {
+            Ok(status) => tracing::warn!(pid = runner.pid, "runner ended: {status}; its requests in flight failed"),
+            Err(error) => tracing::error!(pid = runner.pid, %error, "the end of a runner could not be awaited"),
+        }
+        self.promote();
+        while let Err(error) = self.restock() {
+            tracing::error!(%error, "no spare runner");
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
+    }
+
+    fn promote(&self) {
+        let mut set = self.lock();
+        let lives = |runner: &Arc<Runner>| runner.alive.load(Ordering::Acquire);
+        set.spare = set.spare.take().filter(lives);
+        set.serving = set.serving.take().filter(lives);
+        if set.serving.is_none() {
+            set.serving = set.spare.take();
+        }
+    }
+
+    fn restock(self: &Arc<Self>) -> Result<(), RunnerError> {
+        loop {
+            {
+                let set = self.lock();
+                if set.serving.is_some() && set.spare.is_some() {
+                    return Ok(());
+                }
+            }
+            let runner = self.spawn()?;
+            let mut set = self.lock();
+            if set.serving.is_none() {
+                set.serving = Some(runner);
+            } else {
+                set.spare = Some(runner);
+            }
+        }
+    }
+
+    /// Orders an instance with so much memory; gives the edge's end of its socket.
+    pub fn order(self: &Arc<Self>, memory_mib: u32) -> Result<UnixStream, RunnerError> {
+        let mut last = std::io::Error::from(std::io::ErrorKind::NotConnected);
+        for _ in 0..ORDER_TRIES {
+            let serving = self.lock().serving.clone();
+            let Some(runner) = serving else {
+                self.restock()?;
+                continue;
+            };
+            match hand_over(&runner, memory_mib) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => {
+                    last = error;
+                    runner.alive.store(false, Ordering::Release);
+                    self.promote();
+                }
+            }
+        }
+        Err(RunnerError::Order(last))
+    }
+}
+
+fn hand_over(runner: &Runner, memory_mib: u32) -> std::io::Result<UnixStream> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    control::send(runner.control.as_fd(), Order { memory_mib }, &theirs)?;
+    UnixStream::from_std(std::os::unix::net::UnixStream::from(ours))
+}

@@ -1,0 +1,476 @@
+// The handler model: an event comes in by the host door, the worker's handler runs, the answer goes out.
+(function () {
+const { core, primordials } = __bootstrap;
+const {
+  op_event_done,
+  op_event_fail,
+  op_respond_bytes,
+  op_respond_start,
+  op_respond_text,
+} = core.ops;
+const {
+  Error,
+  JSONParse,
+  JSONStringify,
+  ObjectPrototypeIsPrototypeOf,
+  PromisePrototypeThen,
+  PromiseResolve,
+  SafeMap,
+  String,
+  TypeError,
+} = primordials;
+const { formatHeaders, innerBodyOf, parseHeaders, pump } = core.loadExtScript("ext:selvedge/door.js");
+const http = core.loadExtScript("ext:selvedge/http.js");
+const {
+  abortRequest,
+  cfTextKey,
+  fromInnerRequest,
+  newInnerRequest,
+  ResponsePrototype,
+  serveFastBodyKey,
+  serveFastConsumedKey,
+  serveFastContentTypeKey,
+  serveFastHeaderKindKey,
+  SERVE_FAST_HEADER_NONE,
+  toInnerResponse,
+  webSocketKey,
+  wireHeaderList,
+} = http;
+const { WorkerEntrypoint } = core.loadExtScript("ext:selvedge/workers.js");
+const { ReadableStreamPrototype } = core.loadExtScript("ext:deno_web/06_streams.js");
+const { env, fill } = core.loadExtScript("ext:selvedge/env.js");
+const { getAsyncContext, setAsyncContext } = core;
+
+/** Events whose work is not over, by stream. */
+const live = new SafeMap();
+
+/** The worker's exports, or what `addEventListener` registered. */
+let worker = { exports: { __proto__: null }, listeners: { __proto__: null }, loaded: false };
+
+/** One event: what its handler is given as `ctx`, and what the host is owed. */
+class Invocation {
+  constructor(stream, request) {
+    this.stream = stream;
+    this.request = request;
+    this.responded = false;
+    this.passThrough = false;
+    this.waiting = 0;
+    this.failed = false;
+  }
+
+  /** Holds the event open until `promise` settles. */
+  waitUntil(promise) {
+    this.waiting++;
+    const settled = () => {
+      this.waiting--;
+      this.settle();
+    };
+    PromisePrototypeThen(PromiseResolve(promise), settled, (error) => {
+      reportException(this.stream, error, "waitUntil");
+      settled();
+    });
+  }
+
+  /** Tells the host when nothing is left to do. */
+  settle() {
+    if (this.responded && this.waiting === 0 && live.delete(this.stream)) op_event_done(this.stream);
+  }
+
+  fail(report) {
+    if (this.responded) return;
+    this.responded = true;
+    report.passThrough = this.passThrough;
+    op_event_fail(this.stream, JSONStringify(report));
+    this.settle();
+  }
+}
+
+/** https://developers.cloudflare.com/workers/runtime-apis/context/ */
+class ExecutionContext {
+  #invocation;
+  #props;
+  #exports;
+  constructor(invocation, props) {
+    this.#invocation = invocation;
+    this.#props = props;
+  }
+  get props() {
+    return this.#props ?? {};
+  }
+  waitUntil(promise) {
+    this.#invocation.waitUntil(promise);
+  }
+  passThroughOnException() {
+    this.#invocation.passThrough = true;
+  }
+}
+
+function reportException(stream, error, during) {
+  const { logRecord } = core.loadExtScript("ext:selvedge/globals.js");
+  logRecord(stream, "error", [errorText(error)], during);
+}
+
+function errorText(error) {
+  if (error !== null && typeof error === "object" && typeof error.stack === "string") return error.stack;
+  try {
+    return String(error);
+  } catch {
+    return "[an exception that cannot be shown as text]";
+  }
+}
+
+/** What the host is told of an exception. */
+function exceptionReport(error) {
+  let name = "Error";
+  let message;
+  try {
+    if (error !== null && typeof error === "object") {
+      name = String(error.name ?? "Error");
+      message = String(error.message ?? "");
+    } else {
+      message = String(error);
+    }
+  } catch {
+    message = "[an exception that cannot be shown as text]";
+  }
+  return { kind: "exception", name, message, stack: errorText(error) };
+}
+
+// === the worker's handlers ===
+
+const HANDLER_NAMES = ["fetch", "scheduled", "queue", "email", "tail", "trace", "alarm", "test"];
+
+function isClass(value) {
+  return typeof value === "function";
+}
+
+/**
+ * Finds the function that answers an event.
+ * @returns {(argument: any, ctx: ExecutionContext) => any}
+ */
+function handlerOf(kind, entrypoint, ctx) {
+  const name = entrypoint === "" ? "default" : entrypoint;
+  const exported = worker.exports[name];
+  if (exported === undefined) {
+    if (name === "default" && worker.format === "service-worker") {
+      throw new TypeError(
+        `This worker has no handler for ${kind} events: it is a script without exports and calls no addEventListener("${kind}", ...).`,
+      );
+    }
+    throw new TypeError(
+      name === "default"
+        ? `This worker has no default export: "export default { ${kind}(...) { ... } }" answers ${kind} events.`
+        : `This worker has no export named "${name}".`,
+    );
+  }
+  if (isClass(exported)) {
+    const instance = new exported(ctx, env);
+    if (typeof instance[kind] !== "function") throw new TypeError(missing(kind, name));
+    return (argument) => instance[kind](argument);
+  }
+  if (exported === null || typeof exported !== "object" || typeof exported[kind] !== "function") {
+    throw new TypeError(missing(kind, name));
+  }
+  return (argument) => exported[kind](argument, env, ctx);
+}
+
+function missing(kind, name) {
+  return `Handler does not export a ${kind}() function: the ${
+    name === "default" ? "default export" : `export "${name}"`
+  } of this worker has no method "${kind}".`;
+}
+
+// === fetch events ===
+
+function dispatchFetch(stream, entrypoint, method, url, meta, headers, body) {
+  const inner = newInnerRequest(method, url, () => parseHeaders(headers), innerBodyOf(body), false);
+  inner.redirectMode = "manual";
+  const request = fromInnerRequest(inner, "immutable");
+  request[cfTextKey] = meta;
+  const invocation = new Invocation(stream, request);
+  live.set(stream, invocation);
+  const previous = getAsyncContext();
+  setAsyncContext(invocation);
+  try {
+    let answer;
+    if (worker.listeners.fetch !== undefined) {
+      answer = dispatchListener(invocation, request);
+    } else {
+      const ctx = new ExecutionContext(invocation, propsOf(meta));
+      const exported = worker.exports.default;
+      // The common form first: a plain object with a fetch method.
+      answer = entrypoint === "" && typeof exported === "object" && exported !== null &&
+          typeof exported.fetch === "function"
+        ? exported.fetch(request, env, ctx)
+        : handlerOf("fetch", entrypoint, ctx)(request);
+    }
+    if (ObjectPrototypeIsPrototypeOf(ResponsePrototype, answer)) {
+      respond(invocation, answer);
+    } else {
+      PromisePrototypeThen(
+        PromiseResolve(answer),
+        (response) => respondOrFail(invocation, response),
+        (error) => invocation.fail(exceptionReport(error)),
+      );
+    }
+  } catch (error) {
+    invocation.fail(exceptionReport(error));
+  } finally {
+    setAsyncContext(previous);
+  }
+}
+
+function propsOf(meta) {
+  return meta === "" ? undefined : JSONParse(meta).props;
+}
+
+function respondOrFail(invocation, response) {
+  try {
+    respond(invocation, response);
+  } catch (error) {
+    invocation.fail(exceptionReport(error));
+  }
+}
+
+function notAResponse(value) {
+  const what = value === undefined
+    ? "nothing (undefined)"
+    : value === null
+    ? "null"
+    : typeof value === "object"
+    ? `an object of class ${value?.constructor?.name ?? "Object"}`
+    : `a ${typeof value}`;
+  return new TypeError(
+    `The fetch handler must return a Response or a promise of one, but it returned ${what}.`,
+  );
+}
+
+/** Sends a handler's Response to the host. */
+function respond(invocation, response) {
+  if (!ObjectPrototypeIsPrototypeOf(ResponsePrototype, response)) throw notAResponse(response);
+  if (invocation.responded) return;
+  const stream = invocation.stream;
+  const fastBody = response[serveFastBodyKey];
+  if (fastBody !== null && !response[serveFastConsumedKey]) {
+    const head = response[serveFastHeaderKindKey] === SERVE_FAST_HEADER_NONE
+      ? "200\n\n"
+      : "200\n\n\ncontent-type\n" + response[serveFastContentTypeKey];
+    response[serveFastConsumedKey] = true;
+    finish(invocation, head, fastBody);
+    return;
+  }
+  const inner = toInnerResponse(response);
+  const webSocket = response[webSocketKey];
+  const head = inner.status + "\n" + inner.statusMessage + "\n" + formatHeaders(wireHeaderList(inner));
+  if (webSocket !== undefined && webSocket !== null) {
+    respondWithWebSocket(invocation, head, webSocket);
+    return;
+  }
+  if (inner.status === 101) {
+    throw new TypeError("A Response of status 101 must have a webSocket: new Response(null, { status: 101, webSocket }).");
+  }
+  if (inner.body === null) {
+    finish(invocation, head, "");
+    return;
+  }
+  if (inner.body.unusable()) {
+    throw new TypeError("Body has already been used. It can only be used once. Use tee() first if you need to read it twice.");
+  }
+  const source = inner.body.streamOrStatic;
+  if (!ObjectPrototypeIsPrototypeOf(ReadableStreamPrototype, source)) {
+    source.consumed = true;
+    finish(invocation, head, source.body);
+    return;
+  }
+  invocation.responded = true;
+  op_respond_start(stream, head);
+  invocation.waitUntil(PromisePrototypeThen(pump(stream, source), undefined, (error) => {
+    if (!invocation.cancelled) reportException(stream, error, "response body");
+  }));
+}
+
+/** Answers with a whole body and, where nothing else is left to do, ends the event in the same frame. */
+function finish(invocation, head, body) {
+  invocation.responded = true;
+  const done = invocation.waiting === 0 && live.delete(invocation.stream);
+  if (typeof body === "string") op_respond_text(invocation.stream, head, body, done);
+  else op_respond_bytes(invocation.stream, head, body, done);
+}
+
+function respondWithWebSocket(invocation, head, webSocket) {
+  const { serve } = core.loadExtScript("ext:selvedge/websocket.js");
+  invocation.responded = true;
+  op_respond_start(invocation.stream, head);
+  invocation.waitUntil(serve(webSocket, invocation.stream, invocation.bodyRid));
+}
+
+// === service-worker form ===
+
+function dispatchListener(invocation, request) {
+  let answer;
+  const event = new (fetchEventClass())(request, {
+    respondWith(promise) {
+      if (answer !== undefined) throw new TypeError("FetchEvent.respondWith() has already been called; it can only be called once.");
+      answer = promise;
+    },
+    waitUntil: (promise) => invocation.waitUntil(promise),
+    passThroughOnException: () => {
+      invocation.passThrough = true;
+    },
+  });
+  for (const listener of worker.listeners.fetch) {
+    if (typeof listener === "function") listener.call(globalThis, event);
+    else listener.handleEvent(event);
+  }
+  if (answer === undefined) {
+    throw new TypeError("The fetch listener did not call event.respondWith(): there is no response to send.");
+  }
+  return answer;
+}
+
+let FetchEventClass;
+function fetchEventClass() {
+  FetchEventClass ??= core.loadExtScript("ext:selvedge/globals.js").FetchEvent;
+  return FetchEventClass;
+}
+
+// === scheduled events ===
+
+function dispatchScheduled(stream, entrypoint, meta) {
+  const { cron, scheduledTime } = JSONParse(meta);
+  const invocation = new Invocation(stream, null);
+  live.set(stream, invocation);
+  const previous = getAsyncContext();
+  setAsyncContext(invocation);
+  let noRetry = false;
+  const controller = new (core.loadExtScript("ext:selvedge/globals.js").ScheduledController)(cron, scheduledTime, () => {
+    noRetry = true;
+  });
+  const finished = () => {
+    if (!invocation.responded) finish(invocation, "200\n\n" + JSONStringify({ outcome: "ok", noRetry }), "ok");
+  };
+  const failed = (error) => invocation.fail(exceptionReport(error));
+  try {
+    const ctx = new ExecutionContext(invocation, undefined);
+    let result;
+    if (worker.listeners.scheduled !== undefined) {
+      controller.waitUntil = (promise) => invocation.waitUntil(promise);
+      for (const listener of worker.listeners.scheduled) listener.call(globalThis, controller);
+    } else {
+      result = handlerOf("scheduled", entrypoint, ctx)(controller);
+    }
+    PromisePrototypeThen(PromiseResolve(result), finished, failed);
+  } catch (error) {
+    failed(error);
+  } finally {
+    setAsyncContext(previous);
+  }
+}
+
+// === the host's handles ===
+
+/**
+ * An event. `target` is its kind and, after a colon, the entrypoint.
+ * @param {number} stream
+ * @param {string} target
+ * @param {string} method
+ * @param {string} url
+ * @param {string} meta JSON
+ * @param {string} headers names and values, a line each
+ * @param {undefined | Uint8Array | number} body
+ */
+function dispatch(stream, target, method, url, meta, headers, body) {
+  if (target === "fetch") return dispatchFetch(stream, "", method, url, meta, headers, body);
+  const colon = target.indexOf(":");
+  const kind = colon === -1 ? target : target.slice(0, colon);
+  const entrypoint = colon === -1 ? "" : target.slice(colon + 1);
+  switch (kind) {
+    case "fetch":
+      return dispatchFetch(stream, entrypoint, method, url, meta, headers, body);
+    case "scheduled":
+      return dispatchScheduled(stream, entrypoint, meta);
+    case "rpc":
+      return core.loadExtScript("ext:selvedge/rpc.js").dispatchRpc(stream, entrypoint, meta, body);
+    default:
+      op_event_fail(stream, JSONStringify({ kind: "exception", name: "Error", message: `unknown event "${kind}"` }));
+      op_event_done(stream);
+  }
+}
+
+/** The client of an event went away. */
+function cancel(stream) {
+  const invocation = live.get(stream);
+  if (invocation === undefined) return;
+  invocation.cancelled = true;
+  if (invocation.request !== null) abortRequest(invocation.request);
+  if (!invocation.responded) {
+    invocation.responded = true;
+    invocation.settle();
+  }
+}
+
+/** Nothing is pending in this isolate, yet events have no answer: they never will. */
+function hung() {
+  for (const invocation of [...live.values()]) {
+    if (!invocation.responded) {
+      invocation.fail({
+        kind: "hung",
+        name: "Error",
+        message:
+          "The worker's code hung: the response is a promise that nothing can settle any more (no timer, request or stream is pending).",
+      });
+    }
+    if (invocation.waiting > 0) {
+      invocation.waiting = 0;
+      invocation.settle();
+    }
+  }
+}
+
+/**
+ * The worker is loaded.
+ * @param {object | undefined} namespace the main module's exports; none in the service-worker form
+ */
+function start(namespace) {
+  if (namespace !== undefined) worker.exports = namespace;
+  else worker.format = "service-worker";
+  worker.loaded = true;
+}
+
+/** Before the worker's code is evaluated. */
+function prepare(bindings, serviceWorker) {
+  fill(JSONParse(bindings));
+  if (serviceWorker) {
+    // In the service-worker form bindings are globals.
+    for (const name of Object.keys(env)) globalThis[name] = env[name];
+  }
+}
+
+/** `addEventListener` of the service-worker form. */
+function listen(type, listener) {
+  if (worker.loaded) return;
+  (worker.listeners[type] ??= []).push(listener);
+}
+
+/** The event whose code is running. */
+function current() {
+  const context = getAsyncContext();
+  return ObjectPrototypeIsPrototypeOf(Invocation.prototype, context) ? context : undefined;
+}
+
+function waitUntil(promise) {
+  const invocation = current();
+  if (invocation === undefined) throw new Error("waitUntil() can only be called while an event is handled.");
+  invocation.waitUntil(promise);
+}
+
+/** What a worker exports that can answer events: for the host to say what it deployed. */
+function handlers() {
+  const exported = worker.exports.default;
+  if (worker.format === "service-worker") return Object.keys(worker.listeners);
+  if (isClass(exported)) return HANDLER_NAMES.filter((name) => typeof exported.prototype?.[name] === "function");
+  return HANDLER_NAMES.filter((name) => typeof exported?.[name] === "function");
+}
+
+return { cancel, current, dispatch, exceptionReport, ExecutionContext, handlers, hung, Invocation, listen, live, prepare, start, waitUntil, errorText, handlerOf, finish };
+})();

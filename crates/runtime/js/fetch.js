@@ -1,0 +1,96 @@
+// fetch, by the host door. Takes the place of deno_fetch's 26_fetch.js, with the exports that others of Deno's scripts use.
+(function () {
+const { core, primordials } = __bootstrap;
+const { JSONStringify, ObjectPrototypeIsPrototypeOf, PromiseReject, TypeError } = primordials;
+const { ask, formatHeaders, innerBodyOf } = core.loadExtScript("ext:selvedge/door.js");
+const {
+  fromInnerResponse,
+  nullBodyStatus,
+  Request,
+  RequestPrototype,
+  toInnerRequest,
+  webSocketKey,
+} = core.loadExtScript("ext:selvedge/http.js");
+
+/**
+ * Sends a request to a target of the host door and makes a Response of the answer.
+ * @param {string} target `fetch` for the world, or what a binding names
+ * @param {Request} request
+ * @param {object} extra more for the meta of the stream
+ * @returns {Promise<Response>}
+ */
+async function send(target, request, extra = undefined) {
+  const inner = toInnerRequest(request);
+  const signal = request.signal;
+  if (signal?.aborted) throw signal.reason;
+  const response = await sendInner(target, inner, signal, request.cf, extra);
+  return response;
+}
+
+async function sendInner(target, inner, signal, cf, extra) {
+  if (inner.body !== null && inner.body.unusable()) {
+    throw new TypeError("Cannot construct a Request with a Request object that has already been used.");
+  }
+  const meta = { redirect: inner.redirectMode, ...extra };
+  if (cf !== undefined) meta.cf = cf;
+  let reply;
+  try {
+    reply = await ask(
+      {
+        target,
+        method: inner.method,
+        url: inner.currentUrl(),
+        meta: JSONStringify(meta),
+        headers: formatHeaders(inner.headerList),
+      },
+      inner.body,
+      signal,
+    );
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason;
+    throw new TypeError(error.message);
+  }
+  const answer = reply.meta === "" ? {} : JSON.parse(reply.meta);
+  const urlList = [inner.url()];
+  if (answer.url !== undefined && answer.url !== urlList[0]) urlList.push(answer.url);
+  const response = fromInnerResponse({
+    type: "default",
+    status: reply.status,
+    statusMessage: reply.statusText,
+    headerList: reply.headerList,
+    body: nullBodyStatus(reply.status) || inner.method === "HEAD" ? null : innerBodyOf(reply.body),
+    aborted: false,
+    bodyDecoded: answer.decoded === true,
+    urlList,
+    url() {
+      return this.urlList[this.urlList.length - 1];
+    },
+  }, "immutable");
+  if (reply.status === 101) {
+    const { clientOfStream } = core.loadExtScript("ext:selvedge/websocket.js");
+    response[webSocketKey] = clientOfStream(reply.stream, reply.body);
+  }
+  return response;
+}
+
+/** https://developers.cloudflare.com/workers/runtime-apis/fetch/ */
+function fetch(input, init = undefined) {
+  let request;
+  try {
+    request = ObjectPrototypeIsPrototypeOf(RequestPrototype, input) && init === undefined
+      ? input
+      : new Request(input, init);
+  } catch (error) {
+    return PromiseReject(error);
+  }
+  return send("fetch", request);
+}
+
+/** What deno_fetch's EventSource asks with. */
+async function mainFetch(inner, _recursive, terminator) {
+  const response = await sendInner("fetch", inner, terminator, undefined, undefined);
+  return core.loadExtScript("ext:deno_fetch/23_response.js").toInnerResponse(response);
+}
+
+return { fetch, mainFetch, send };
+})();

@@ -1,0 +1,382 @@
+//! The isolate's end of the host door, as ops.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deno_core::{AsyncRefCell, AsyncResult, BufView, CancelHandle, CancelTryFuture, JsBuffer, OpState, RcRef, Resource, ResourceId, op2};
+use deno_error::JsErrorBox;
+use selvedge_door::{Chunk, Head, Inbound, Mux, Outbound, Reply, Reset, ResetCode};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+/// The streams of one isolate, as its ops see them.
+pub struct DoorState {
+    pub mux: Arc<Mux>,
+    replies: RefCell<HashMap<u32, oneshot::Receiver<Result<Reply, Reset>>>>,
+    /// Events whose work ended since the host last asked.
+    ended: RefCell<Vec<u32>>,
+    /// Bytes logged by each live event.
+    logged: RefCell<HashMap<u32, u32>>,
+    log_bytes_max: u32,
+    started: Cell<bool>,
+}
+
+impl DoorState {
+    /// The state for the isolate behind `mux`, whose events may log `log_bytes_max` each.
+    pub fn new(mux: Arc<Mux>, log_bytes_max: u32) -> Rc<Self> {
+        Rc::new(Self {
+            mux,
+            replies: RefCell::default(),
+            ended: RefCell::default(),
+            logged: RefCell::default(),
+            log_bytes_max,
+            started: Cell::new(false),
+        })
+    }
+
+    /// The worker is loaded: from now on its code may ask things of the world.
+    pub fn start(&self) {
+        self.started.set(true);
+    }
+
+    /// Gives each event whose work ended since the last call.
+    pub fn take_ended(&self, mut each: impl FnMut(u32)) {
+        for stream in self.ended.borrow_mut().drain(..) {
+            self.logged.borrow_mut().remove(&stream);
+            each(stream);
+        }
+    }
+
+    fn end(&self, stream: u32) {
+        self.ended.borrow_mut().push(stream);
+    }
+
+    /// Sends a log record, as long as its event has not logged more than it may.
+    fn log(&self, stream: u32, record: &str) {
+        let mut logged = self.logged.borrow_mut();
+        let bytes = logged.entry(stream).or_default();
+        if *bytes > self.log_bytes_max {
+            return;
+        }
+        *bytes = bytes.saturating_add(record.len() as u32);
+        if *bytes > self.log_bytes_max {
+            let notice = format!(
+                r#"{{"level":"warn","limit":"log_bytes","used":{bytes},"allowed":{allowed},"message":["log_bytes limit exceeded: this event logged more than {allowed} bytes; the rest is left out"]}}"#,
+                allowed = self.log_bytes_max,
+            );
+            self.mux.log(stream, notice.as_bytes());
+        } else {
+            self.mux.log(stream, record.as_bytes());
+        }
+    }
+}
+
+fn door(state: &OpState) -> Rc<DoorState> {
+    Rc::clone(state.borrow::<Rc<DoorState>>())
+}
+
+fn error_of(reset: &Reset) -> JsErrorBox {
+    JsErrorBox::generic(reset.text.clone())
+}
+
+/// A body or a WebSocket arriving at the isolate.
+pub struct InboundResource {
+    inbound: AsyncRefCell<Inbound>,
+    /// What is left of a chunk that was larger than the read that took it.
+    left: RefCell<Bytes>,
+    cancel: Rc<CancelHandle>,
+}
+
+impl InboundResource {
+    /// Wraps the receiving half of a stream.
+    pub fn new(inbound: Inbound) -> Self {
+        Self { inbound: AsyncRefCell::new(inbound), left: RefCell::default(), cancel: CancelHandle::new_rc() }
+    }
+
+    fn take_left(&self, limit: usize) -> Option<Bytes> {
+        let mut left = self.left.borrow_mut();
+        let size = left.len().min(limit);
+        (size > 0).then(|| left.split_to(size))
+    }
+
+    async fn read_some(self: Rc<Self>, limit: usize) -> Result<BufView, JsErrorBox> {
+        let mut inbound = RcRef::map(&self, |resource| &resource.inbound).borrow_mut().await;
+        if let Some(bytes) = self.take_left(limit) {
+            return Ok(BufView::from(bytes));
+        }
+        loop {
+            match inbound.chunk().await {
+                None => return Ok(BufView::empty()),
+                Some(Err(reset)) => return Err(error_of(&reset)),
+                Some(Ok(Chunk::Data(data))) if !data.is_empty() => {
+                    *self.left.borrow_mut() = data;
+                    return Ok(BufView::from(self.take_left(limit).unwrap_or_default()));
+                }
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+}
+
+impl Resource for InboundResource {
+    fn name(&self) -> Cow<'_, str> {
+        "doorInbound".into()
+    }
+
+    fn read(self: Rc<Self>, limit: usize) -> AsyncResult<BufView> {
+        let cancel = Rc::clone(&self.cancel);
+        Box::pin(async move { self.read_some(limit).try_or_cancel(cancel).await })
+    }
+
+    fn close(self: Rc<Self>) {
+        self.cancel.cancel();
+    }
+
+    fn cancel_read_ops(self: Rc<Self>) {
+        self.cancel.cancel();
+    }
+}
+
+fn respond(state: &OpState, stream: u32, head: &[u8], body: Bytes, done: bool) {
+    let door = door(state);
+    door.mux.respond(stream, head, body, true, done);
+    if done {
+        door.end(stream);
+    }
+}
+
+/// Answers an event with text, whole.
+#[op2(fast)]
+pub fn op_respond_text(
+    state: &mut OpState,
+    stream: u32,
+    #[string(onebyte)] head: Cow<'_, [u8]>,
+    #[string] body: String,
+    done: bool,
+) {
+    respond(state, stream, &head, Bytes::from(body), done);
+}
+
+/// Answers an event with bytes, whole.
+#[op2(fast)]
+pub fn op_respond_bytes(
+    state: &mut OpState,
+    stream: u32,
+    #[string(onebyte)] head: Cow<'_, [u8]>,
+    #[buffer(copy)] body: Bytes,
+    done: bool,
+) {
+    respond(state, stream, &head, body, done);
+}
+
+/// Starts an answer whose body follows.
+#[op2(fast)]
+pub fn op_respond_start(state: &mut OpState, stream: u32, #[string(onebyte)] head: Cow<'_, [u8]>) {
+    door(state).mux.respond(stream, &head, Bytes::new(), false, false);
+}
+
+/// Says that an event's work is over.
+#[op2(fast)]
+pub fn op_event_done(state: &mut OpState, stream: u32) {
+    let door = door(state);
+    door.mux.done(stream, 0);
+    door.end(stream);
+}
+
+/// Ends an event that has no answer: `report` is JSON that says why.
+#[op2(fast)]
+pub fn op_event_fail(state: &mut OpState, stream: u32, #[string] report: String) {
+    door(state).mux.reset(stream, &Reset::new(ResetCode::Failed, report));
+}
+
+/// Sends a log record (JSON) of the event on `stream`.
+#[op2(fast)]
+pub fn op_log(state: &mut OpState, stream: u32, #[string] record: &str) {
+    // While the worker starts there is no door yet, and what it logs then has no event.
+    if let Some(door) = state.try_borrow::<Rc<DoorState>>() {
+        door.log(stream, record);
+    }
+}
+
+/// Sends a piece of body if the receiver has room; otherwise says no, and [`op_stream_writable`] tells when.
+#[op2(fast)]
+pub fn op_stream_try_write(state: &mut OpState, stream: u32, #[buffer] data: &[u8]) -> Result<bool, JsErrorBox> {
+    let mux = &door(state).mux;
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match mux.poll_ready(stream, &mut context) {
+        std::task::Poll::Pending => Ok(false),
+        std::task::Poll::Ready(ready) => {
+            ready.map_err(|reset| error_of(&reset))?;
+            let chunk = Chunk::Data(Bytes::copy_from_slice(data));
+            mux.send(stream, chunk).map_err(|reset| error_of(&reset))?;
+            Ok(true)
+        }
+    }
+}
+
+/// Resolves when the receiver has room.
+#[op2]
+pub async fn op_stream_writable(state: Rc<RefCell<OpState>>, stream: u32) -> Result<(), JsErrorBox> {
+    let mux = Arc::clone(&door(&state.borrow()).mux);
+    std::future::poll_fn(|cx| mux.poll_ready(stream, cx)).await.map_err(|reset| error_of(&reset))
+}
+
+/// Says that nothing more will be sent on a stream.
+#[op2(fast)]
+pub fn op_stream_finish(state: &mut OpState, stream: u32) {
+    door(state).mux.finish(stream);
+}
+
+/// Ends a stream: cancelled by its user, or failed with a report.
+#[op2(fast)]
+pub fn op_stream_reset(state: &mut OpState, stream: u32, cancelled: bool, #[string] text: String) {
+    let code = if cancelled { ResetCode::Cancelled } else { ResetCode::Failed };
+    door(state).mux.reset(stream, &Reset::new(code, text));
+}
+
+/// Sends all that arrives on resource `rid` to `stream`, without a turn of JavaScript for each piece.
+#[op2]
+pub async fn op_stream_pipe(
+    state: Rc<RefCell<OpState>>,
+    #[smi] rid: ResourceId,
+    stream: u32,
+) -> Result<(), JsErrorBox> {
+    let (resource, mux) = {
+        let mut state = state.borrow_mut();
+        let resource = state.resource_table.take_any(rid).map_err(JsErrorBox::from_err)?;
+        (resource, Arc::clone(&door(&state).mux))
+    };
+    let mut outbound = Outbound::new(mux, stream);
+    loop {
+        let view = match Rc::clone(&resource).read(selvedge_door::DATA_BYTES_MAX).await {
+            Ok(view) => view,
+            Err(error) => {
+                outbound.fail(&Reset::new(ResetCode::Failed, error.to_string()));
+                return Err(error);
+            }
+        };
+        if view.is_empty() {
+            outbound.finish();
+            return Ok(());
+        }
+        let chunk = Chunk::Data(Bytes::copy_from_slice(&view));
+        outbound.send(chunk).await.map_err(|reset| error_of(&reset))?;
+    }
+}
+
+/// Opens a stream to the world. `body` is the whole body, or what there is of it when `more` says that the rest follows.
+#[op2]
+pub fn op_door_open(
+    state: &mut OpState,
+    #[string(onebyte)] head: Cow<'_, [u8]>,
+    #[buffer(copy)] body: Option<Bytes>,
+    more: bool,
+) -> Result<u32, JsErrorBox> {
+    let door = door(state);
+    if !door.started.get() {
+        return Err(JsErrorBox::generic(
+            "Disallowed operation called within global scope: asynchronous I/O (fetch, connect, bindings) can only \
+             be used while an event is handled, not while the worker starts.",
+        ));
+    }
+    let opened = door
+        .mux
+        .open(&head, body.unwrap_or_default(), !more)
+        .map_err(|error| JsErrorBox::generic(error.to_string()))?;
+    door.replies.borrow_mut().insert(opened.stream, opened.reply);
+    Ok(opened.stream)
+}
+
+/// The answer to a stream: its head block (Latin-1), and the body whole (`bytes`) or as a resource (`rid`).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JsReply {
+    head: String,
+    rid: Option<ResourceId>,
+    bytes: Option<deno_core::ToJsBuffer>,
+}
+
+fn latin1(head: &Head) -> String {
+    head.0.iter().map(|byte| char::from(*byte)).collect()
+}
+
+/// Resolves to the answer of a stream that this isolate opened.
+#[op2]
+#[serde]
+pub async fn op_door_reply(state: Rc<RefCell<OpState>>, stream: u32) -> Result<JsReply, JsErrorBox> {
+    let reply = door(&state.borrow()).replies.borrow_mut().remove(&stream);
+    let Some(reply) = reply else {
+        return Err(JsErrorBox::generic("the answer to this request was already taken"));
+    };
+    let reply = match reply.await {
+        Ok(reply) => reply.map_err(|reset| error_of(&reset))?,
+        Err(_) => return Err(error_of(&Reset::new(ResetCode::Lost, "the request was cancelled"))),
+    };
+    let head = latin1(&reply.head);
+    if let Some(bytes) = reply.body.complete() {
+        return Ok(JsReply { head, rid: None, bytes: Some(bytes.to_vec().into()) });
+    }
+    let rid = state.borrow_mut().resource_table.add(InboundResource::new(reply.body));
+    Ok(JsReply { head, rid: Some(rid), bytes: None })
+}
+
+/// Sends one WebSocket message on a stream.
+#[op2]
+pub fn op_message_send(
+    state: &mut OpState,
+    stream: u32,
+    #[string] text: Option<String>,
+    #[buffer] data: Option<JsBuffer>,
+) -> Result<(), JsErrorBox> {
+    let chunk = match (text, data) {
+        (Some(text), _) => Chunk::Message { text: true, data: Bytes::from(text) },
+        (None, data) => {
+            let data = data.map(|data| Bytes::copy_from_slice(&data)).unwrap_or_default();
+            Chunk::Message { text: false, data }
+        }
+    };
+    door(state).mux.send(stream, chunk).map_err(|reset| error_of(&reset))
+}
+
+/// Sends a WebSocket close on a stream.
+#[op2(fast)]
+pub fn op_message_close(state: &mut OpState, stream: u32, code: u16, #[string] reason: String) {
+    let mux = &door(state).mux;
+    // A stream that is over needs no close.
+    if mux.send(stream, Chunk::Close { code, reason }).is_ok() {
+        mux.finish(stream);
+    }
+}
+
+/// A WebSocket message as JavaScript gets it.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum JsMessage {
+    Text { text: String },
+    Binary { data: deno_core::ToJsBuffer },
+    Close { code: u16, reason: String },
+    Lost { reason: String },
+}
+
+/// Resolves to the next WebSocket message on resource `rid`.
+#[op2]
+#[serde]
+pub async fn op_message_next(state: Rc<RefCell<OpState>>, #[smi] rid: ResourceId) -> Result<JsMessage, JsErrorBox> {
+    let resource = state.borrow().resource_table.get::<InboundResource>(rid).map_err(JsErrorBox::from_err)?;
+    let cancel = Rc::clone(&resource.cancel);
+    let mut inbound = RcRef::map(&resource, |resource| &resource.inbound).borrow_mut().await;
+    let next = async { Ok::<_, JsErrorBox>(inbound.chunk().await) }.try_or_cancel(cancel).await?;
+    Ok(match next {
+        None => JsMessage::Close { code: 1006, reason: String::new() },
+        Some(Err(reset)) => JsMessage::Lost { reason: reset.text },
+        Some(Ok(Chunk::Close { code, reason })) => JsMessage::Close { code, reason },
+        Some(Ok(Chunk::Message { text: true, data } | Chunk::Data(data))) => {
+            JsMessage::Text { text: String::from_utf8_lossy(&data).into_owned() }
+        }
+        Some(Ok(Chunk::Message { text: false, data })) => JsMessage::Binary { data: data.to_vec().into() },
+    })
+}
