@@ -1,0 +1,241 @@
+//! Starts the real program on real files, and asks it over real HTTP.
+#![allow(dead_code, reason = "each test crate uses a part of it")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a machine that is busy with something else.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder of workers that goes with the test.
+pub struct Folder(pub tempfile::TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes a file, and the folders on the way to it; gives its path.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A running `selvedge dev`.
+pub struct Dev {
+    child: Child,
+    pub address: SocketAddr,
+    output: Arc<Mutex<String>>,
+}
+
+impl Dev {
+    /// Serves `paths` on a free port.
+    pub fn start(paths: &[&Path], arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));
+        command.arg("dev").args(paths).args(["--port", "0"]).args(arguments);
+        command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let output = Arc::new(Mutex::new(String::new()));
+        collect(child.stdout.take().unwrap(), Arc::clone(&output));
+        collect(child.stderr.take().unwrap(), Arc::clone(&output));
+        let text = wait_for(&output, &mut child, "http://localhost:");
+        let port = text.split("http://localhost:").nth(1).unwrap();
+        let port: u16 = port.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
+        Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), output }
+    }
+
+    /// One worker in one file.
+    pub fn script(source: &str) -> (Self, Folder) {
+        let folder = Folder::new();
+        let path = folder.file("worker.js", source);
+        (Self::start(&[&path], &[]), folder)
+    }
+
+    /// Everything the program printed.
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// Waits until the program printed `text`; gives all that it printed.
+    pub fn wait_output(&mut self, text: &str) -> String {
+        let output = Arc::clone(&self.output);
+        wait_for(&output, &mut self.child, text)
+    }
+
+    pub fn url(&self, worker: &str, path: &str) -> String {
+        format!("http://{worker}.localhost:{}{path}", self.address.port())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks the first worker.
+    pub fn get(&self, path: &str) -> Answer {
+        self.ask("GET", None, path, &[], &[])
+    }
+
+    /// Asks a worker by name.
+    pub fn get_of(&self, worker: &str, path: &str) -> Answer {
+        self.ask("GET", Some(worker), path, &[], &[])
+    }
+
+    pub fn ask(
+        &self,
+        method: &str,
+        worker: Option<&str>,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        ask(self.address, method, worker, path, headers, body)
+    }
+
+    /// Tells the program to stop, and waits for its end.
+    pub fn stop(&mut self) -> std::process::ExitStatus {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the program printed:\n{}", self.output());
+        }
+    }
+}
+
+/// Asks over a connection of its own.
+pub fn ask(
+    address: SocketAddr,
+    method: &str,
+    worker: Option<&str>,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_global(Some(PATIENCE))
+        .allow_non_standard_methods(true)
+        .build()
+        .into();
+    let host = worker.map_or_else(
+        || format!("localhost:{}", address.port()),
+        |worker| format!("{worker}.localhost:{}", address.port()),
+    );
+    let mut request =
+        ureq::http::Request::builder().method(method).uri(format!("http://{address}{path}")).header("host", host);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = if body.is_empty() && (method == "GET" || method == "HEAD") {
+        agent.run(request.body(()).unwrap())
+    } else {
+        agent.run(request.body(body).unwrap())
+    };
+    let response = response.unwrap();
+    let (parts, body) = response.into_parts();
+    let mut bytes = Vec::new();
+    body.into_reader().read_to_end(&mut bytes).unwrap();
+    let headers = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    Answer { status: parts.status.as_u16(), headers, body: bytes }
+}
+
+/// Sends bytes as they are and reads until the other end closes or `enough` says so.
+pub fn raw(address: SocketAddr, request: &[u8], enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request).unwrap();
+    let mut received = Vec::new();
+    let mut buffer = [0; 4096];
+    while !enough(&received) {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => received.extend_from_slice(&buffer[..read]),
+        }
+    }
+    received
+}
+
+/// Tries until `condition` holds.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} did not happen within {PATIENCE:?}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn collect(stream: impl Read + Send + 'static, output: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            let Ok(line) = line else {
+                return;
+            };
+            let mut output = output.lock().unwrap();
+            output.push_str(&line);
+            output.push('\n');
+        }
+    });
+}
+
+fn wait_for(output: &Arc<Mutex<String>>, child: &mut Child, text: &str) -> String {
+    let began = Instant::now();
+    loop {
+        let printed = output.lock().unwrap().clone();
+        if printed.contains(text) {
+            return printed;
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            panic!("the program ended with {status} before it printed {text:?}:\n{}", output.lock().unwrap());
+        }
+        assert!(began.elapsed() < PATIENCE, "the program did not print {text:?}:\n{printed}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
