@@ -4,6 +4,7 @@
 //! binding of this worker, `assets:NAME` its files, `cache` the HTTP cache. Targets name bindings of the worker that
 //! the instance was made for; there is no way to name another's.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -56,8 +57,19 @@ pub struct Ask {
     pub meta: Meta,
 }
 
-/// Answers one stream that an isolate opened.
-pub async fn answer(edge: Arc<Edge>, instance: Arc<Instance>, stream: u32, head: Head, body: Inbound) {
+/// Answers one stream that an isolate opened. Boxed, because an answer may start another worker's instance, whose task
+/// answers streams in turn.
+pub fn answer(
+    edge: Arc<Edge>,
+    instance: Arc<Instance>,
+    stream: u32,
+    head: Head,
+    body: Inbound,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(answer_one(edge, instance, stream, head, body))
+}
+
+async fn answer_one(edge: Arc<Edge>, instance: Arc<Instance>, stream: u32, head: Head, body: Inbound) {
     let meta = serde_json::from_slice(head.field(3)).unwrap_or_default();
     let ask = Ask { edge, instance, stream, head, meta };
     if let Err(failure) = admit::subrequest(&ask.instance, ask.meta.event) {
@@ -269,8 +281,9 @@ async fn assets(ask: &Ask, binding: &str) {
     ) else {
         return ask.fail("the request to the assets binding is not a valid one");
     };
-    let path = url.get(url::Position::BeforePath..).unwrap_or("/");
-    let request = AssetRequest::new(&method, url.scheme(), url.authority(), path, &headers);
+    let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let path = format!("{}{query}", url.path());
+    let request = AssetRequest::new(&method, url.scheme(), url.authority(), &path, &headers);
     let answer = assets.set.answer(&request);
     let response = dispatch::asset(assets, &request, answer).await;
     let (parts, body) = response.into_parts();
