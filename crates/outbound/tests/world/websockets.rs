@@ -1,9 +1,11 @@
 //! WebSockets to the world.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Uri};
 use selvedge_outbound::{
-    Outbound, OutboundError, WEBSOCKET_MESSAGE_BYTES_MAX_DEFAULT,
+    Config, Outbound, OutboundError, WEBSOCKET_MESSAGE_BYTES_MAX_DEFAULT,
     tungstenite::{
         Error, Message,
         handshake::server::{Request, Response},
@@ -11,7 +13,7 @@ use selvedge_outbound::{
 };
 use tokio::net::TcpListener;
 
-use crate::support::{Server, admit_all, outbound};
+use crate::support::{Server, admit_all, config, outbound};
 
 /// Echoes messages; takes the last protocol offered, and tells which headers arrived.
 async fn start() -> (Uri, Outbound) {
@@ -105,11 +107,11 @@ async fn other_answer_than_a_websocket_is_handed_back() {
 async fn server_that_does_not_shake_hands_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let outbound = outbound(&[&address.to_string()]);
+    let config = Config { response_headers_timeout: Duration::from_millis(100), ..config(&[&address.to_string()]) };
+    let outbound = Outbound::new(config).unwrap();
     let url: Uri = format!("ws://{address}/").parse().unwrap();
     let dialling = tokio::spawn(async move { outbound.dial_websocket(&url, HeaderMap::new(), &[], &admit_all).await });
     let _connection = listener.accept().await.unwrap();
-    tokio::time::pause();
     let error = dialling.await.unwrap().unwrap_err();
     assert!(matches!(error, OutboundError::HeadersTimeout { .. }), "{error}");
 }

@@ -19,7 +19,7 @@ use std::{
 };
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix_probes::fcntl::{FcntlArg, FdFlag, fcntl};
 use selvedge_sandbox::prepare_command;
 
 const PROBE: &str = "--probe";
