@@ -259,7 +259,14 @@ impl Mapper {
 
 impl SourceMapper for Mapper {
     fn stack(&self, stack: &str) -> String {
-        selvedge_bundle::map_stack(stack, |file, line, column| self.map_of(file)?.original_position(line, column))
+        let mapped =
+            selvedge_bundle::map_stack(stack, |file, line, column| self.map_of(file)?.original_position(line, column));
+        // Frames of the runtime's own scripts tell the author nothing.
+        mapped
+            .lines()
+            .filter(|line| !line.contains("(ext:") && !line.contains("at ext:"))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn place(&self, place: Place) -> Place {

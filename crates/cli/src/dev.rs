@@ -60,9 +60,7 @@ struct Source {
 /// Runs until it is told to stop.
 pub fn main(arguments: DevArguments) -> ExitCode {
     tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("SELVEDGE_LOG").unwrap_or_else(|_| "warn".into()),
-        )
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("SELVEDGE_LOG").unwrap_or_else(|_| "warn".into()))
         .with_writer(std::io::stderr)
         .with_target(false)
         .without_time()
@@ -119,10 +117,7 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     if built.is_empty() && arguments.no_watch {
         return Err(DevError::Nothing);
     }
-    let port = arguments
-        .port
-        .or_else(|| built.iter().find_map(|one| one.project.dev.port))
-        .unwrap_or(PORT_DEFAULT);
+    let port = arguments.port.or_else(|| built.iter().find_map(|one| one.project.dev.port)).unwrap_or(PORT_DEFAULT);
     let server = Server::bind(SocketAddr::new(arguments.ip, port)).await?;
     let edge = Edge::new(config(&arguments, &sources), runners, outbound, Arc::new(terminal::Printer));
     let eager = built.len() <= EAGER_MAX;
@@ -181,11 +176,7 @@ fn check_names(sources: &[Source]) -> Result<(), DevError> {
             continue;
         };
         if let Some(first) = seen.insert(name, &source.path) {
-            return Err(DevError::SameName {
-                name: name.clone(),
-                first: first.clone(),
-                second: source.path.clone(),
-            });
+            return Err(DevError::SameName { name: name.clone(), first: first.clone(), second: source.path.clone() });
         }
     }
     Ok(())

@@ -52,11 +52,7 @@ impl Records for Printer {
         let (tint, dim) = (style(color), style(AnsiColor::BrightBlack));
         let id = if record.request_id.is_empty() { "start" } else { record.request_id.as_str() };
         let message = record.message.join(" ");
-        anstream::println!(
-            "{tint}[{}]{tint:#} {dim}{id} {}{dim:#} {message}",
-            record.worker,
-            record.level,
-        );
+        anstream::println!("{tint}[{}]{tint:#} {dim}{id} {}{dim:#} {message}", record.worker, record.level,);
     }
 
     fn failed(&self, worker: &str, request_id: &str, failure: &Failure) {

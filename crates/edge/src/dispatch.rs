@@ -235,7 +235,8 @@ pub async fn serve(edge: Arc<Edge>, inquiry: Inquiry) -> Response<EdgeBody> {
             return pages::broken(&inquiry.parts.headers, &message);
         }
         let names = edge.workers();
-        let known = if edge.config().author { format!("; the workers here are: {}", names.join(", ")) } else { String::new() };
+        let known =
+            if edge.config().author { format!("; the workers here are: {}", names.join(", ")) } else { String::new() };
         let message = format!("no worker answers at {host}{known}");
         return pages::plain(&inquiry.parts.headers, StatusCode::NOT_FOUND, "no_worker", &message);
     };
@@ -269,12 +270,7 @@ pub async fn asset(assets: &Assets, request: &AssetRequest<'_>, answer: Answer) 
         Ok(response) => response.map(|body| EdgeBody::Boxed(body.map_err(Into::into).boxed())),
         Err(error) => {
             tracing::warn!(%error, "an asset could not be served");
-            pages::plain(
-                &HeaderMap::new(),
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "asset",
-                "the asset could not be read",
-            )
+            pages::plain(&HeaderMap::new(), StatusCode::INTERNAL_SERVER_ERROR, "asset", "the asset could not be read")
         }
     }
 }
@@ -349,7 +345,9 @@ fn meta_of(request_id: &str, version: http::Version) -> String {
         http::Version::HTTP_10 => "HTTP/1.0",
         _ => "HTTP/1.1",
     };
-    format!(r#"{{"id":"{request_id}","cf":{{"colo":"LOCAL","httpProtocol":"{protocol}","tlsVersion":"","tlsCipher":"","edgeRequestKeepAliveStatus":1}}}}"#)
+    format!(
+        r#"{{"id":"{request_id}","cf":{{"colo":"LOCAL","httpProtocol":"{protocol}","tlsVersion":"","tlsCipher":"","edgeRequestKeepAliveStatus":1}}}}"#
+    )
 }
 
 async fn run(
@@ -430,12 +428,7 @@ fn failed(edge: &Edge, headers: &HeaderMap, about: About<'_>, failure: &Failure)
     pages::failure(headers, about, failure)
 }
 
-fn no_answer_page(
-    edge: &Edge,
-    headers: &HeaderMap,
-    about: About<'_>,
-    error: NoAnswer,
-) -> Response<EdgeBody> {
+fn no_answer_page(edge: &Edge, headers: &HeaderMap, about: About<'_>, error: NoAnswer) -> Response<EdgeBody> {
     match error {
         NoAnswer::Failed(failure) => failed(edge, headers, about, &failure),
         NoAnswer::Lost(reason) | NoAnswer::Unavailable(reason) => {

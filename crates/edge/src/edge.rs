@@ -1,8 +1,8 @@
 //! The edge as a whole: its workers, and what they share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -50,12 +50,7 @@ pub struct Edge {
 
 impl Edge {
     /// An edge without workers.
-    pub fn new(
-        config: EdgeConfig,
-        runners: Arc<Runners>,
-        outbound: Outbound,
-        records: Arc<dyn Records>,
-    ) -> Arc<Self> {
+    pub fn new(config: EdgeConfig, runners: Arc<Runners>, outbound: Outbound, records: Arc<dyn Records>) -> Arc<Self> {
         let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let edge = Arc::new(Self {
             config,
@@ -189,7 +184,12 @@ impl Edge {
         // A tenth at a time: memory comes back only once the isolates are gone.
         let some = idle.len().div_ceil(10);
         let ended: usize = idle.into_iter().take(some).map(|(_, pool)| pool.evict(Duration::ZERO)).sum();
-        tracing::info!(used, allowed = self.config.memory_bytes_max, ended, "over the memory budget: idle isolates end");
+        tracing::info!(
+            used,
+            allowed = self.config.memory_bytes_max,
+            ended,
+            "over the memory budget: idle isolates end"
+        );
     }
 }
 

@@ -274,11 +274,9 @@ async fn assets(ask: &Ask, binding: &str) {
     let Some(assets) = deployed.assets.as_ref().filter(|assets| assets.binding.as_deref() == Some(binding)) else {
         return ask.fail(&format!("this worker has no assets binding \"{binding}\""));
     };
-    let (Ok(method), Ok(headers), Ok(url)) = (
-        Method::from_bytes(ask.head.field(1)),
-        head::headers(&ask.head, 4),
-        url::Url::parse(ask.head.text(2)),
-    ) else {
+    let (Ok(method), Ok(headers), Ok(url)) =
+        (Method::from_bytes(ask.head.field(1)), head::headers(&ask.head, 4), url::Url::parse(ask.head.text(2)))
+    else {
         return ask.fail("the request to the assets binding is not a valid one");
     };
     let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();

@@ -56,7 +56,8 @@ pub fn broken(headers: &HeaderMap, message: &str) -> Response<EdgeBody> {
 /// over the page where it is one.
 pub fn with_notice(response: Response<EdgeBody>, message: &str) -> Response<EdgeBody> {
     let (mut parts, body) = response.into_parts();
-    let first: String = message.lines().next().unwrap_or_default().chars().filter(|c| (' '..='~').contains(c)).collect();
+    let first: String =
+        message.lines().next().unwrap_or_default().chars().filter(|c| (' '..='~').contains(c)).collect();
     if let Ok(value) = HeaderValue::from_str(&first) {
         parts.headers.insert("x-selvedge-error", value);
     }

@@ -69,7 +69,8 @@ impl Pool {
     /// The least busy live instance.
     fn pick(self: &Arc<Self>, edge: &Arc<Edge>) -> Option<Arc<Instance>> {
         let instances = self.instances.read();
-        let chosen = instances.iter().filter(|instance| instance.is_live()).min_by_key(|instance| instance.in_flight())?;
+        let chosen =
+            instances.iter().filter(|instance| instance.is_live()).min_by_key(|instance| instance.in_flight())?;
         chosen.begin();
         if chosen.in_flight() > BUSY_IN_FLIGHT && instances.len() < edge.config().instances_per_worker_max {
             self.grow(edge);

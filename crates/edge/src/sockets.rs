@@ -76,9 +76,8 @@ async fn serve(upgrade: OnUpgrade, inbound: Inbound, outbound: Outbound) {
         Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => return outbound.fail(&Reset::new(ResetCode::Cancelled, error.to_string())),
     };
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let config =
+        WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES_MAX)).max_frame_size(Some(MESSAGE_BYTES_MAX));
     let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
     let (sink, stream) = socket.split();
     exchange(sink, stream, inbound, outbound).await;

@@ -240,7 +240,8 @@ fn place_of(guard: &Guard, isolate: &mut v8::Isolate) -> Option<Place> {
 pub unsafe extern "C" fn near_heap_limit(data: *mut c_void, current: usize, _initial: usize) -> usize {
     // SAFETY: as in `stop_here`; V8 calls this in the isolate's thread.
     let guard = unsafe { &*data.cast::<Guard>() };
-    guard.condemn(LimitName::MemoryBytes, current as u64, guard.memory_bytes());
+    // V8 asks because what it is about to allocate would not fit: at least the limit is used.
+    guard.condemn(LimitName::MemoryBytes, (current as u64).max(guard.memory_bytes()), guard.memory_bytes());
     // V8 aborts the process if the limit does not grow, or not by what it is about to allocate: one string or array
     // may be a gigabyte. The loan ends with the isolate.
     current + 2 * 1024 * 1024 * 1024
@@ -250,7 +251,6 @@ fn guards() -> &'static Mutex<Vec<Weak<Guard>>> {
     static GUARDS: OnceLock<Mutex<Vec<Weak<Guard>>>> = OnceLock::new();
     GUARDS.get_or_init(Mutex::default)
 }
-
 
 /// The watchdog. Runs for the life of the process, on a thread of its own.
 pub fn watch() -> ! {

@@ -78,9 +78,8 @@ impl Loader {
         };
         let (code, cache) = match module.kind {
             ModuleKind::EsModule | ModuleKind::Script => {
-                let text = std::str::from_utf8(&module.body).map_err(|_| {
-                    JsErrorBox::type_error(format!("module \"{}\" is not UTF-8 text", module.name))
-                })?;
+                let text = std::str::from_utf8(&module.body)
+                    .map_err(|_| JsErrorBox::type_error(format!("module \"{}\" is not UTF-8 text", module.name)))?;
                 let data = module.code_cache.as_ref().map(|cache| Cow::Owned(cache.to_vec()));
                 (text.to_owned(), Some(SourceCodeCacheInfo { hash: 0, data }))
             }
@@ -103,13 +102,14 @@ impl ModuleLoader for Loader {
         referrer: &str,
         _kind: ResolutionKind,
     ) -> Result<ModuleSpecifier, ModuleLoaderError> {
-        let parse = |text: &str| deno_core::url::Url::parse(text).map_err(|error| JsErrorBox::type_error(error.to_string()));
+        let parse =
+            |text: &str| deno_core::url::Url::parse(text).map_err(|error| JsErrorBox::type_error(error.to_string()));
         if specifier == TAKE {
             // Only the stand-ins that `source` writes may name it.
             let modules = self.modules.borrow();
-            let stand_in = modules.get(referrer).is_some_and(|module| {
-                !matches!(module.kind, ModuleKind::EsModule | ModuleKind::Script)
-            });
+            let stand_in = modules
+                .get(referrer)
+                .is_some_and(|module| !matches!(module.kind, ModuleKind::EsModule | ModuleKind::Script));
             if stand_in {
                 return parse(specifier);
             }

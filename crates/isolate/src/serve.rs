@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::PollEventLoopOptions;
+use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use selvedge_door::{DoorError, Driver, Event, Head, Inbound, Reset, ResetCode, Side};
 use selvedge_model::{Exception, Failure, Format, LimitError, LimitName, Loaded, Manifest, ModuleKind, Ready, Version};
 use selvedge_runtime::{DoorState, InboundResource};
@@ -122,10 +122,7 @@ fn run_script(blank: &mut Blank, specifier: &deno_core::ModuleSpecifier) -> Resu
     let Some(source) = blank.loader.script(specifier) else {
         return Err(exception("TypeError", "the main script is missing"));
     };
-    blank
-        .runtime
-        .execute_script(specifier.to_string(), source)
-        .map_err(|error| js_failure(&error))?;
+    blank.runtime.execute_script(specifier.to_string(), source).map_err(|error| js_failure(&error))?;
     blank.handles.start(&mut blank.runtime, None);
     Ok(())
 }
@@ -367,4 +364,3 @@ fn request_id_of(head: &Head) -> String {
     }
     serde_json::from_slice::<Meta>(head.field(3)).map(|meta| meta.id).unwrap_or_default()
 }
-

@@ -56,15 +56,7 @@ pub struct Binding {
 impl Binding {
     /// A binding of a kind, with nothing else said.
     pub fn new(name: impl Into<String>, kind: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            kind: kind.into(),
-            text: None,
-            json: None,
-            id: None,
-            tag: None,
-            timestamp: None,
-        }
+        Self { name: name.into(), kind: kind.into(), text: None, json: None, id: None, tag: None, timestamp: None }
     }
 }
 

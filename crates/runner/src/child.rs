@@ -50,10 +50,7 @@ pub fn run(policy: &Policy) -> Result<(), ChildError> {
     }
     drop(first);
     selvedge_isolate::init();
-    thread::Builder::new()
-        .name("watchdog".into())
-        .spawn(|| selvedge_isolate::watch())
-        .map_err(ChildError::Thread)?;
+    thread::Builder::new().name("watchdog".into()).spawn(|| selvedge_isolate::watch()).map_err(ChildError::Thread)?;
     let mut warm = Vec::with_capacity(WARM_ISOLATES);
     for _ in 0..WARM_ISOLATES {
         warm.push(start(WARM_MEMORY_MIB)?);

@@ -85,9 +85,8 @@ impl Runners {
         selvedge_sandbox::prepare_command(&mut command, &[]);
         let mut command = Command::from(command);
         command.kill_on_drop(true);
-        let child = command
-            .spawn()
-            .map_err(|source| RunnerError::Spawn { program: self.config.program.clone(), source })?;
+        let child =
+            command.spawn().map_err(|source| RunnerError::Spawn { program: self.config.program.clone(), source })?;
         let runner =
             Arc::new(Runner { pid: child.id().unwrap_or_default(), control: ours, alive: AtomicBool::new(true) });
         tokio::spawn(Arc::clone(self).watch(Arc::clone(&runner), child));
@@ -160,12 +159,8 @@ impl Runners {
 }
 
 fn hand_over(runner: &Runner, memory_mib: u32) -> std::io::Result<UnixStream> {
-    let (ours, theirs) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     control::send(runner.control.as_fd(), Order { memory_mib }, &theirs)?;
     UnixStream::from_std(std::os::unix::net::UnixStream::from(ours))
 }

@@ -85,7 +85,7 @@ function chunkBytes(chunk) {
  */
 async function pump(stream, readable) {
   const backing = getReadableStreamResourceBacking(readable);
-  if (backing !== undefined && !readable.locked) {
+  if (backing !== undefined && backing !== null && !readable.locked) {
     readable.getReader();
     return await op_stream_pipe(backing.rid, stream);
   }

@@ -31,6 +31,7 @@ const {
   serveFastConsumedKey,
   serveFastContentTypeKey,
   serveFastHeaderKindKey,
+  SERVE_FAST_HEADER_DEFAULT_TEXT,
   SERVE_FAST_HEADER_NONE,
   toInnerResponse,
   webSocketKey,
@@ -252,8 +253,11 @@ function respond(invocation, response) {
   const stream = invocation.stream;
   const fastBody = response[serveFastBodyKey];
   if (fastBody !== null && !response[serveFastConsumedKey]) {
-    const head = response[serveFastHeaderKindKey] === SERVE_FAST_HEADER_NONE
+    const kind = response[serveFastHeaderKindKey];
+    const head = kind === SERVE_FAST_HEADER_NONE
       ? "200\n\n"
+      : kind === SERVE_FAST_HEADER_DEFAULT_TEXT
+      ? "200\n\n\ncontent-type\ntext/plain;charset=UTF-8"
       : "200\n\n\ncontent-type\n" + response[serveFastContentTypeKey];
     response[serveFastConsumedKey] = true;
     finish(invocation, head, fastBody);

@@ -20,6 +20,7 @@ const {
 const webidl = core.loadExtScript("ext:deno_webidl/00_webidl.js");
 const event = core.loadExtScript("ext:deno_web/02_event.js");
 const timers = core.loadExtScript("ext:deno_web/02_timers.js");
+const { clearTimeout, setTimeout } = timers;
 const url = core.loadExtScript("ext:deno_web/00_url.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const abortSignal = core.loadExtScript("ext:deno_web/03_abort_signal.js");
@@ -218,10 +219,10 @@ class Scheduler {
       const signal = options?.signal;
       if (signal?.aborted) return reject(signal.reason);
       const onAbort = () => {
-        timers.clearTimeout(id);
+        clearTimeout(id);
         reject(signal.reason);
       };
-      const id = timers.setTimeout(() => {
+      const id = setTimeout(() => {
         signal?.removeEventListener("abort", onAbort);
         resolve();
       }, delay);

@@ -70,9 +70,8 @@ pub fn extensions(for_snapshot: bool) -> Vec<Extension> {
     let mut extensions = if for_snapshot { with_sources() } else { with_state() };
     for extension in &mut extensions {
         sources::replace(extension);
-        extension.ops = Cow::Owned(
-            extension.ops.iter().copied().filter(|op| !ops::is_withheld(extension.name, op.name)).collect(),
-        );
+        extension.ops =
+            Cow::Owned(extension.ops.iter().copied().filter(|op| !ops::is_withheld(extension.name, op.name)).collect());
     }
     extensions
 }

@@ -7,7 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use deno_core::{AsyncRefCell, AsyncResult, BufView, CancelHandle, CancelTryFuture, JsBuffer, OpState, RcRef, Resource, ResourceId, op2};
+use deno_core::{
+    AsyncRefCell, AsyncResult, BufView, CancelHandle, CancelTryFuture, JsBuffer, OpState, RcRef, Resource, ResourceId,
+    op2,
+};
 use deno_error::JsErrorBox;
 use selvedge_door::{Chunk, Head, Inbound, Mux, Outbound, Reply, Reset, ResetCode};
 use serde::Serialize;
