@@ -1,5 +1,6 @@
 //! Moves bytes between a socket and a [`Mux`].
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +16,11 @@ use crate::stream::{Inbound, Reset};
 
 /// How much one read asks for: 64 KiB.
 const READ_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// Where reads go first.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
 
 /// Something that the driver's owner must act on; the rest goes to the streams' own users.
 #[derive(Debug)]
@@ -70,8 +76,14 @@ impl Driver {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DoorError>> {
         loop {
             std::task::ready!(self.socket.poll_read_ready(cx)).map_err(DoorError::Socket)?;
-            self.input.reserve(READ_BYTES);
-            match self.socket.try_read_buf(&mut self.input) {
+            // Frames keep the buffer that they arrived in, so each read would need a new one, of pages never touched: a
+            // read goes to a buffer that every driver of the thread shares, and only what came is copied.
+            let read = SCRATCH.with_borrow_mut(|scratch| {
+                let read = self.socket.try_read(scratch)?;
+                self.input.extend_from_slice(scratch.get(..read).unwrap_or_default());
+                Ok::<usize, io::Error>(read)
+            });
+            match read {
                 Ok(0) => return Poll::Ready(Err(DoorError::Closed)),
                 Ok(_) => return Poll::Ready(Ok(())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

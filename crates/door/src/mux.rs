@@ -79,16 +79,22 @@ impl Mux {
         self.lock().streams.len()
     }
 
-    /// Opens a stream; `body` is sent as credit allows and `fin` says that it is the whole.
-    pub fn open(&self, head: &[u8], body: Bytes, fin: bool) -> Result<Opened, DoorError> {
+    /// The id of a stream that is about to be opened.
+    pub fn reserve(&self) -> u32 {
+        let mut state = self.lock();
+        let stream = state.next_stream;
+        // Ids wrap after two thousand million streams; by then the early ones are over.
+        state.next_stream = stream.checked_add(2).unwrap_or(if self.side == Side::Edge { 1 } else { 2 });
+        stream
+    }
+
+    /// Opens a stream under a reserved id; `body` is sent as credit allows and `fin` says that it is the whole.
+    pub fn open(&self, stream: u32, head: &[u8], body: Bytes, fin: bool) -> Result<Opened, DoorError> {
         let (sender, reply) = oneshot::channel();
         let mut state = self.lock();
         if state.closed {
             return Err(DoorError::Closed);
         }
-        let stream = state.next_stream;
-        // Ids wrap after two thousand million streams; by then the early ones are over.
-        state.next_stream = stream.checked_add(2).unwrap_or(if self.side == Side::Edge { 1 } else { 2 });
         let mut entry = Stream::new(self.side == Side::Isolate);
         entry.reply = Some(sender);
         state.send_head(stream, &mut entry, Kind::Open, 0, head, body, fin);

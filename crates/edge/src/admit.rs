@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use selvedge_model::{Failure, LimitError, LimitName};
+use selvedge_model::{Failure, LimitName};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::instance::Instance;
 
 /// Counts one subrequest of `event`, or says which limit it would exceed.
 pub fn subrequest(instance: &Instance, event: u32) -> Result<(), Failure> {
-    let manifest = &instance.deployed.version.manifest;
-    let allowed = manifest.limits.subrequests;
+    let allowed = instance.deployed.version.manifest.limits.subrequests;
     let used = instance.with_use(event, |used| {
         used.subrequests = used.subrequests.saturating_add(1);
         used.subrequests
@@ -18,17 +17,8 @@ pub fn subrequest(instance: &Instance, event: u32) -> Result<(), Failure> {
     if used <= allowed {
         return Ok(());
     }
-    Err(Failure::Limit {
-        error: LimitError {
-            limit: LimitName::Subrequests,
-            used: u64::from(used),
-            allowed: u64::from(allowed),
-            worker: manifest.worker.clone(),
-            version: manifest.version.clone(),
-            request_id: instance.request_id(event),
-            place: None,
-        },
-    })
+    let request_id = instance.request_id(event);
+    Err(instance.deployed.limit(&request_id, LimitName::Subrequests, u64::from(used), u64::from(allowed)))
 }
 
 /// Waits until `event` may have another connection to the world.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use selvedge_assets::AssetSet;
-use selvedge_model::{Failure, LoadError, Place, Ready, Version};
+use selvedge_model::{Failure, LimitError, LimitName, LoadError, Place, Ready, Version};
 
 /// Where a service binding leads.
 #[derive(Debug, Clone, Default)]
@@ -80,6 +80,22 @@ impl Deployed {
         }
         *self.payload.lock() = Some(version.encode()?);
         Ok(())
+    }
+
+    /// The failure of an event that exceeded a limit.
+    pub fn limit(&self, request_id: &str, limit: LimitName, used: u64, allowed: u64) -> Failure {
+        let manifest = &self.version.manifest;
+        Failure::Limit {
+            error: LimitError {
+                limit,
+                used,
+                allowed,
+                worker: manifest.worker.clone(),
+                version: manifest.version.clone(),
+                request_id: request_id.to_owned(),
+                place: None,
+            },
+        }
     }
 
     /// A failure with the places that the worker's author knows.

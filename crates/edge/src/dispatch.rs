@@ -1,7 +1,7 @@
 //! One event: find an instance, send the event, await the answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -11,11 +11,11 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use selvedge_assets::{Answer, AssetRequest, Decision};
 use selvedge_door::{Chunk, Inbound, Mux, Opened, Outbound, Reply, Reset, ResetCode};
-use selvedge_model::{Failure, LimitError, LimitName};
+use selvedge_model::{Failure, LimitName};
 
 use crate::body::EdgeBody;
 use crate::deployed::{Assets, Deployed};
-use crate::edge::Edge;
+use crate::edge::{Edge, RequestId};
 use crate::head::{self, BadHead};
 use crate::instance::Instance;
 use crate::pages::{self, About};
@@ -75,12 +75,12 @@ pub struct Answered {
 pub async fn send(
     edge: &Arc<Edge>,
     pool: &Arc<Pool>,
-    request_id: &str,
+    request_id: RequestId,
     head: &[u8],
     mut body: EventBody,
 ) -> Result<Answered, NoAnswer> {
-    let limits = &pool.deployed.version.manifest.limits;
-    let wall = Duration::from_millis(limits.wall_ms);
+    let wall = Duration::from_millis(pool.deployed.version.manifest.limits.wall_ms);
+    let deadline = Instant::now() + wall;
     let mut reason = String::new();
     for _ in 0..TRIES {
         let instance = pool.instance(edge).await.map_err(|error| match error {
@@ -91,52 +91,37 @@ pub async fn send(
             EventBody::Whole(bytes) => (bytes.clone(), true),
             _ => (Bytes::new(), false),
         };
-        let opened = match instance.mux.open(head, first, whole) {
+        let stream = instance.mux.reserve();
+        instance.name(stream, request_id, deadline);
+        let opened = match instance.mux.open(stream, head, first, whole) {
             Ok(opened) => opened,
             Err(error) => {
-                instance.unbegin();
-                instance.retire();
+                instance.unbegin(stream);
                 reason = error.to_string();
                 continue;
             }
         };
-        instance.name(opened.stream, request_id);
-        send_body(&pool.deployed, &instance.mux, opened.stream, request_id, &mut body);
-        match await_reply(&instance, opened, wall).await {
+        send_body(&pool.deployed, &instance.mux, stream, request_id, &mut body);
+        match await_reply(&instance, opened).await {
             Ok(reply) => return Ok(Answered { instance, reply }),
-            Err(Some(reset)) if reset.code == ResetCode::Refused && matches!(body, EventBody::Whole(_)) => {
+            Err(reset) if reset.code == ResetCode::Refused && matches!(body, EventBody::Whole(_)) => {
                 reason = reset.text;
             }
-            Err(Some(reset)) => return Err(no_answer(&pool.deployed, reset)),
-            Err(None) => {
-                return Err(NoAnswer::Failed(limit(
-                    &pool.deployed,
-                    request_id,
-                    LimitName::WallMs,
-                    limits.wall_ms,
-                    limits.wall_ms,
-                )));
-            }
+            Err(reset) => return Err(no_answer(&pool.deployed, reset)),
         }
     }
     Err(NoAnswer::Unavailable(format!("no instance took the request: {reason}")))
 }
 
-/// `Err(None)`: it took longer than it may.
-async fn await_reply(instance: &Instance, opened: Opened, wall: Duration) -> Result<Reply, Option<Reset>> {
+async fn await_reply(instance: &Instance, opened: Opened) -> Result<Reply, Reset> {
     let mut cancel = Cancel { mux: Arc::clone(&instance.mux), stream: opened.stream, armed: true };
-    let reply = match tokio::time::timeout(wall, opened.reply).await {
-        Ok(reply) => reply,
-        Err(_) => return Err(None),
-    };
+    let reply = opened.reply.await;
     cancel.armed = false;
-    match reply {
-        Ok(reply) => reply.map_err(Some),
-        Err(_) => Err(Some(Reset::new(ResetCode::Lost, "the process that ran this worker ended"))),
-    }
+    instance.answered(opened.stream);
+    reply.unwrap_or_else(|_| Err(Reset::new(ResetCode::Lost, "the process that ran this worker ended")))
 }
 
-fn send_body(deployed: &Arc<Deployed>, mux: &Arc<Mux>, stream: u32, request_id: &str, body: &mut EventBody) {
+fn send_body(deployed: &Arc<Deployed>, mux: &Arc<Mux>, stream: u32, request_id: RequestId, body: &mut EventBody) {
     if matches!(body, EventBody::Whole(_) | EventBody::Messages) {
         return;
     }
@@ -144,8 +129,7 @@ fn send_body(deployed: &Arc<Deployed>, mux: &Arc<Mux>, stream: u32, request_id: 
     match std::mem::replace(body, EventBody::Messages) {
         EventBody::Whole(_) | EventBody::Messages => {}
         EventBody::Client(incoming) => {
-            let (deployed, request_id) = (Arc::clone(deployed), request_id.to_owned());
-            tokio::spawn(upload(deployed, request_id, incoming, outbound));
+            tokio::spawn(upload(Arc::clone(deployed), request_id, incoming, outbound));
         }
         EventBody::Isolate(inbound) => {
             tokio::spawn(crate::relay::pipe(inbound, outbound));
@@ -154,7 +138,7 @@ fn send_body(deployed: &Arc<Deployed>, mux: &Arc<Mux>, stream: u32, request_id: 
 }
 
 /// Sends a client's body on, as far as the limit allows.
-async fn upload(deployed: Arc<Deployed>, request_id: String, mut incoming: Incoming, mut outbound: Outbound) {
+async fn upload(deployed: Arc<Deployed>, request_id: RequestId, mut incoming: Incoming, mut outbound: Outbound) {
     let allowed = deployed.version.manifest.limits.request_body_bytes;
     let mut used = 0_u64;
     while let Some(frame) = incoming.frame().await {
@@ -167,7 +151,7 @@ async fn upload(deployed: Arc<Deployed>, request_id: String, mut incoming: Incom
         };
         used += data.len() as u64;
         if used > allowed {
-            let failure = limit(&deployed, &request_id, LimitName::RequestBodyBytes, used, allowed);
+            let failure = deployed.limit(&request_id.to_string(), LimitName::RequestBodyBytes, used, allowed);
             let text = serde_json::to_string(&failure).unwrap_or_default();
             return outbound.fail(&Reset::new(ResetCode::Limit, text));
         }
@@ -177,21 +161,6 @@ async fn upload(deployed: Arc<Deployed>, request_id: String, mut incoming: Incom
         }
     }
     outbound.finish();
-}
-
-fn limit(deployed: &Deployed, request_id: &str, limit: LimitName, used: u64, allowed: u64) -> Failure {
-    let manifest = &deployed.version.manifest;
-    Failure::Limit {
-        error: LimitError {
-            limit,
-            used,
-            allowed,
-            worker: manifest.worker.clone(),
-            version: manifest.version.clone(),
-            request_id: request_id.to_owned(),
-            place: None,
-        },
-    }
 }
 
 fn no_answer(deployed: &Deployed, reset: Reset) -> NoAnswer {
@@ -294,7 +263,8 @@ async fn scheduled(edge: &Arc<Edge>, pool: &Arc<Pool>, parts: &Parts) -> Respons
     let get = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let time = get("time").and_then(|time| time.parse().ok()).unwrap_or(now);
-    let request_id = edge.request_id();
+    let id = edge.request_id();
+    let request_id = id.to_string();
     let meta = serde_json::json!({
         "id": request_id,
         "cron": get("cron").unwrap_or_default(),
@@ -306,7 +276,7 @@ async fn scheduled(edge: &Arc<Edge>, pool: &Arc<Pool>, parts: &Parts) -> Respons
         Ok(head) => head,
         Err(error) => return pages::plain(&parts.headers, StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
     };
-    match send(edge, pool, &request_id, &head, EventBody::Whole(Bytes::new())).await {
+    match send(edge, pool, id, &head, EventBody::Whole(Bytes::new())).await {
         Ok(answered) => {
             if let Some(body) = answered.reply.body.complete() {
                 return Response::new(EdgeBody::full(body));
@@ -355,15 +325,16 @@ async fn run(
     pool: Arc<Pool>,
     mut inquiry: Inquiry,
     authority: String,
-    request_id: String,
+    id: RequestId,
 ) -> Response<EdgeBody> {
+    let request_id = id.to_string();
     let deployed = Arc::clone(&pool.deployed);
     let about = about(&edge, &deployed, &request_id);
     let limits = &deployed.version.manifest.limits;
     if let Some(length) = content_length(&inquiry.parts.headers)
         && length > limits.request_body_bytes
     {
-        let failure = limit(&deployed, &request_id, LimitName::RequestBodyBytes, length, limits.request_body_bytes);
+        let failure = deployed.limit(&request_id, LimitName::RequestBodyBytes, length, limits.request_body_bytes);
         return failed(&edge, &inquiry.parts.headers, about, &failure);
     }
     let path = inquiry.parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -392,7 +363,7 @@ async fn run(
     } else {
         EventBody::Client(inquiry.body)
     };
-    match send(&edge, &pool, &request_id, &head, body).await {
+    match send(&edge, &pool, id, &head, body).await {
         Ok(answered) => match response_of(&deployed, answered, upgrade, &inquiry.parts, &request_id) {
             Ok(response) => match edge.broken_message(about.worker) {
                 Some(message) => pages::with_notice(response, &message),
@@ -449,7 +420,7 @@ fn response_of(
     let allowed = deployed.version.manifest.limits.response_header_bytes;
     let (status, mut headers) = head::answer(&answered.reply.head, allowed).map_err(|error| match error {
         BadHead::TooLarge { used } => {
-            limit(deployed, request_id, LimitName::ResponseHeaderBytes, used, u64::from(allowed))
+            deployed.limit(request_id, LimitName::ResponseHeaderBytes, used, u64::from(allowed))
         }
         error => Failure::Exception {
             exception: selvedge_model::Exception {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use selvedge_cache::{CacheLimits, HttpCache};
@@ -16,6 +16,18 @@ use crate::records::Records;
 
 /// How often idle instances are looked for.
 const EVICT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often events that take too long are looked for: a timer for each would cost more than all else in the edge.
+const OVERDUE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The id of a request: 16 hexadecimal digits, unique in this process and unlikely to be met in another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId(u64);
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:016x}", self.0)
+    }
+}
 
 /// How an edge behaves.
 #[derive(Debug, Clone)]
@@ -63,7 +75,7 @@ impl Edge {
             any_broken: AtomicBool::new(false),
             next_id: AtomicU64::new(seed.as_nanos() as u64),
         });
-        tokio::spawn(evict_forever(Arc::downgrade(&edge)));
+        tokio::spawn(keep_house(Arc::downgrade(&edge)));
         edge
     }
 
@@ -158,13 +170,22 @@ impl Edge {
         names
     }
 
-    /// A new request id: 16 hexadecimal digits, unique in this process and unlikely to be met in another.
-    pub(crate) fn request_id(&self) -> String {
+    /// A new request id.
+    pub(crate) fn request_id(&self) -> RequestId {
         // SplitMix64 (https://prng.di.unimi.it/splitmix64.c): a bijection, so ids do not repeat.
         let mut x = self.next_id.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        format!("{:016x}", x ^ (x >> 31))
+        RequestId(x ^ (x >> 31))
+    }
+
+    /// Ends the events that take longer than they may.
+    fn end_overdue(&self) {
+        let now = Instant::now();
+        let pools: Vec<Arc<Pool>> = self.workers.read().values().cloned().collect();
+        for pool in pools {
+            pool.end_overdue(now);
+        }
     }
 
     fn evict(&self) {
@@ -193,15 +214,20 @@ impl Edge {
     }
 }
 
-/// Evicts for as long as the edge lives.
-async fn evict_forever(edge: Weak<Edge>) {
-    let mut interval = tokio::time::interval(EVICT_INTERVAL);
+/// Looks after the instances for as long as the edge lives.
+async fn keep_house(edge: Weak<Edge>) {
+    let mut interval = tokio::time::interval(OVERDUE_INTERVAL);
+    let mut evicted = Instant::now();
     loop {
         interval.tick().await;
         let Some(edge) = edge.upgrade() else {
             return;
         };
-        edge.evict();
+        edge.end_overdue();
+        if evicted.elapsed() >= EVICT_INTERVAL {
+            edge.evict();
+            evicted = Instant::now();
+        }
     }
 }
 

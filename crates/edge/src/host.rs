@@ -228,7 +228,8 @@ async fn worker(
     };
     let kind = if ask.meta.websocket { "websocket" } else { kind };
     let target = entrypoint.map_or_else(|| kind.to_owned(), |entrypoint| format!("{kind}:{entrypoint}"));
-    let request_id = ask.edge.request_id();
+    let id = ask.edge.request_id();
+    let request_id = id.to_string();
     let meta = serde_json::json!({
         "id": request_id,
         "cf": ask.meta.cf,
@@ -247,7 +248,7 @@ async fn worker(
         Some(bytes) => EventBody::Whole(bytes),
         None => EventBody::Isolate(body),
     };
-    match dispatch::send(&ask.edge, &pool, &request_id, &head, body).await {
+    match dispatch::send(&ask.edge, &pool, id, &head, body).await {
         Ok(answered) => {
             let reply = answered.reply;
             match reply.body.complete() {

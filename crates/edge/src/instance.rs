@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use selvedge_door::{Driver, Event, Mux, Side};
-use selvedge_model::{Failure, Ready};
+use selvedge_door::{Driver, Event, Mux, Reset, ResetCode, Side};
+use selvedge_model::{Failure, LimitName, Ready};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::deployed::Deployed;
-use crate::edge::Edge;
+use crate::edge::{Edge, RequestId};
 use crate::records::LogRecord;
 
 /// What the subrequests of one event have used.
@@ -22,6 +22,13 @@ pub struct EventUse {
     pub subrequests: u32,
     /// A permit for each request that may wait for its answer at once.
     pub connections: Arc<Semaphore>,
+}
+
+/// An event that is not over.
+struct Live {
+    request_id: RequestId,
+    /// By when it must have an answer; none once it has.
+    deadline: Option<Instant>,
 }
 
 /// A running instance.
@@ -36,8 +43,8 @@ pub struct Instance {
     used_ms: AtomicU64,
     epoch: Instant,
     events: Mutex<FxHashMap<u32, EventUse>>,
-    /// Request ids of live events, for their log records.
-    ids: Mutex<FxHashMap<u32, String>>,
+    /// Live events: their request ids, and when they must have an answer.
+    live: Mutex<FxHashMap<u32, Live>>,
     closing: Mutex<Option<oneshot::Sender<()>>>,
 }
 
@@ -59,7 +66,7 @@ impl Instance {
             used_ms: AtomicU64::new(0),
             epoch: Instant::now(),
             events: Mutex::default(),
-            ids: Mutex::default(),
+            live: Mutex::default(),
             closing: Mutex::new(Some(close)),
         });
         instance.mux.load(payload);
@@ -94,25 +101,50 @@ impl Instance {
         self.used_ms.store(self.epoch.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Remembers the id of an event, for its records.
-    pub fn name(&self, stream: u32, request_id: &str) {
-        self.ids.lock().insert(stream, request_id.to_owned());
+    /// Remembers an event: its id for its records, and by when it must have an answer.
+    pub fn name(&self, stream: u32, request_id: RequestId, deadline: Instant) {
+        self.live.lock().insert(stream, Live { request_id, deadline: Some(deadline) });
+    }
+
+    /// The event has its answer: its time is no longer counted.
+    pub fn answered(&self, stream: u32) {
+        if let Some(live) = self.live.lock().get_mut(&stream) {
+            live.deadline = None;
+        }
+    }
+
+    /// Ends the events that should have had an answer by now.
+    pub fn end_overdue(&self, now: Instant) {
+        let overdue: Vec<(u32, RequestId)> = {
+            let live = self.live.lock();
+            let late = |live: &Live| live.deadline.is_some_and(|deadline| deadline <= now);
+            live.iter().filter(|(_, live)| late(live)).map(|(stream, live)| (*stream, live.request_id)).collect()
+        };
+        for (stream, request_id) in overdue {
+            let manifest = &self.deployed.version.manifest;
+            let wall_ms = manifest.limits.wall_ms;
+            self.answered(stream);
+            let failure = self.deployed.limit(&request_id.to_string(), LimitName::WallMs, wall_ms, wall_ms);
+            let text = serde_json::to_string(&failure).unwrap_or_default();
+            self.mux.reset(stream, &Reset::new(ResetCode::Limit, text));
+        }
     }
 
     /// The id of a live event.
     pub fn request_id(&self, stream: u32) -> String {
-        self.ids.lock().get(&stream).cloned().unwrap_or_default()
+        self.live.lock().get(&stream).map(|live| live.request_id.to_string()).unwrap_or_default()
     }
 
-    /// Counts an event out that never got a stream.
-    pub fn unbegin(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    /// Counts an event out that never began: the instance is gone.
+    pub fn unbegin(&self, stream: u32) {
+        self.retired.store(true, Ordering::Release);
+        self.over(stream);
     }
 
     fn over(&self, stream: u32) {
         if stream % 2 == 1 {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
-            self.ids.lock().remove(&stream);
+            self.live.lock().remove(&stream);
             self.events.lock().remove(&stream);
             if !self.is_live() && self.in_flight() == 0 {
                 self.close();

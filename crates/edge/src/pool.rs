@@ -145,6 +145,13 @@ impl Pool {
         idle?.into_iter().min()
     }
 
+    /// Ends the events that should have had an answer by now.
+    pub fn end_overdue(&self, now: Instant) {
+        for instance in self.instances.read().iter() {
+            instance.end_overdue(now);
+        }
+    }
+
     /// Takes no more events; the instances end when those they have are over.
     pub fn retire(&self) {
         for instance in self.instances.write().drain(..) {

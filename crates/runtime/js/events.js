@@ -25,7 +25,6 @@ const {
   abortRequest,
   cfTextKey,
   fromInnerRequest,
-  newInnerRequest,
   ResponsePrototype,
   serveFastBodyKey,
   serveFastConsumedKey,
@@ -89,14 +88,14 @@ class Invocation {
 /** https://developers.cloudflare.com/workers/runtime-apis/context/ */
 class ExecutionContext {
   #invocation;
+  #meta;
   #props;
-  #exports;
-  constructor(invocation, props) {
+  constructor(invocation, meta) {
     this.#invocation = invocation;
-    this.#props = props;
+    this.#meta = meta;
   }
   get props() {
-    return this.#props ?? {};
+    return this.#props ??= propsOf(this.#meta) ?? {};
   }
   waitUntil(promise) {
     this.#invocation.waitUntil(promise);
@@ -183,10 +182,44 @@ function missing(kind, name) {
 
 // === fetch events ===
 
+/**
+ * A request that came in, as the inner request of deno_fetch's Request: one shape, nothing parsed before it is asked for.
+ */
+class IncomingRequest {
+  constructor(method, url, headers, body) {
+    this.method = method;
+    this.body = body;
+    this.redirectMode = "manual";
+    this.redirectCount = 0;
+    this.clientRid = null;
+    this.blobUrlEntry = null;
+    this.headerBlock = headers;
+    this.headers = null;
+    this.href = url;
+    this.urls = null;
+  }
+  get headerList() {
+    return this.headers ??= parseHeaders(this.headerBlock);
+  }
+  set headerList(list) {
+    this.headers = list;
+  }
+  get urlList() {
+    return this.urls ??= [() => this.href];
+  }
+  get urlListProcessed() {
+    return [this.href];
+  }
+  url() {
+    return this.href;
+  }
+  currentUrl() {
+    return this.href;
+  }
+}
+
 function dispatchFetch(stream, entrypoint, method, url, meta, headers, body) {
-  const inner = newInnerRequest(method, url, () => parseHeaders(headers), innerBodyOf(body), false);
-  inner.redirectMode = "manual";
-  const request = fromInnerRequest(inner, "immutable");
+  const request = fromInnerRequest(new IncomingRequest(method, url, headers, innerBodyOf(body)), "immutable");
   request[cfTextKey] = meta;
   const invocation = new Invocation(stream, request);
   live.set(stream, invocation);
@@ -197,7 +230,7 @@ function dispatchFetch(stream, entrypoint, method, url, meta, headers, body) {
     if (worker.listeners.fetch !== undefined) {
       answer = dispatchListener(invocation, request);
     } else {
-      const ctx = new ExecutionContext(invocation, propsOf(meta));
+      const ctx = new ExecutionContext(invocation, meta);
       const exported = worker.exports.default;
       // The common form first: a plain object with a fetch method.
       answer = entrypoint === "" && typeof exported === "object" && exported !== null &&
@@ -222,7 +255,7 @@ function dispatchFetch(stream, entrypoint, method, url, meta, headers, body) {
 }
 
 function propsOf(meta) {
-  return meta === "" ? undefined : JSONParse(meta).props;
+  return meta === "" ? undefined : JSONParse(meta).props ?? undefined;
 }
 
 function respondOrFail(invocation, response) {
@@ -355,7 +388,7 @@ function dispatchScheduled(stream, entrypoint, meta) {
   };
   const failed = (error) => invocation.fail(exceptionReport(error));
   try {
-    const ctx = new ExecutionContext(invocation, undefined);
+    const ctx = new ExecutionContext(invocation, "");
     let result;
     if (worker.listeners.scheduled !== undefined) {
       controller.waitUntil = (promise) => invocation.waitUntil(promise);

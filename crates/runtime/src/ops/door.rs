@@ -288,7 +288,7 @@ pub fn op_door_open(
     }
     let opened = door
         .mux
-        .open(&head, body.unwrap_or_default(), !more)
+        .open(door.mux.reserve(), &head, body.unwrap_or_default(), !more)
         .map_err(|error| JsErrorBox::generic(error.to_string()))?;
     door.replies.borrow_mut().insert(opened.stream, opened.reply);
     Ok(opened.stream)
