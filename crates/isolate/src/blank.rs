@@ -89,4 +89,36 @@ impl Blank {
         guard.set_context(&context);
         Self { _context: context, runtime, handles, loader, clock, bytes, guard }
     }
+
+    /// Gives back what memory can be given back: for an isolate that has nothing to do.
+    pub fn shrink(&mut self) {
+        self.runtime.v8_isolate().low_memory_notification();
+    }
+
+    /// The sizes of V8's spaces, a line each: for whoever looks after memory.
+    pub fn describe_heap(&mut self) -> String {
+        let isolate = self.runtime.v8_isolate();
+        let mut text = String::new();
+        for index in 0.. {
+            let Some(space) = isolate.get_heap_space_statistics(index) else {
+                break;
+            };
+            text.push_str(&format!(
+                "{:24} {:8} bytes used, {:8} held\n",
+                space.space_name().to_string_lossy(),
+                space.space_used_size(),
+                space.physical_space_size()
+            ));
+        }
+        let heap = isolate.get_heap_statistics();
+        text.push_str(&format!(
+            "{:24} {:8} bytes used, {:8} held, {} malloced, {} external\n",
+            "all",
+            heap.used_heap_size(),
+            heap.total_physical_size(),
+            heap.malloced_memory(),
+            heap.external_memory()
+        ));
+        text
+    }
 }

@@ -1,6 +1,7 @@
 //! The life of an isolate: load one version, answer its events, end.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use crate::loader;
 
 /// The most events taken from the door before code that waits gets its turn.
 const EVENTS_PER_TURN: usize = 64;
+/// How long an isolate must have nothing to do before it gives memory back.
+const REST_AFTER: Duration = Duration::from_secs(1);
 /// How much longer than its CPU time a start may take on the clock: for top-level await.
 const STARTUP_WALL_FACTOR: u32 = 10;
 
@@ -30,6 +33,10 @@ struct Live {
 }
 
 struct Serving {
+    /// When to look whether there was anything to do; none after memory was given back.
+    rest: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// An event came since the last look.
+    busy: bool,
     blank: Blank,
     driver: Driver,
     manifest: Manifest,
@@ -67,7 +74,7 @@ pub async fn serve(mut blank: Blank, socket: tokio::net::UnixStream) {
         Ok(bytes) => driver.mux().ready(&bytes),
         Err(error) => tracing::error!(%error, "the answer to a version cannot be written"),
     }
-    let mut serving = Serving { blank, driver, manifest, live: Default::default() };
+    let mut serving = Serving { rest: None, busy: true, blank, driver, manifest, live: Default::default() };
     if failed {
         serving.linger().await;
         return;
@@ -233,7 +240,27 @@ impl Serving {
         if let Poll::Ready(Err(_)) = self.driver.poll_flush(cx) {
             return Poll::Ready(End::Closed);
         }
+        self.rest(cx);
         Poll::Pending
+    }
+
+    /// Gives memory back once nothing has happened for a while.
+    fn rest(&mut self, cx: &mut Context<'_>) {
+        if self.busy && self.rest.is_none() {
+            self.rest = Some(Box::pin(tokio::time::sleep(REST_AFTER)));
+        }
+        while let Some(rest) = &mut self.rest {
+            if rest.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            if self.busy || !self.live.is_empty() {
+                self.busy = false;
+                rest.as_mut().reset(tokio::time::Instant::now() + REST_AFTER);
+            } else {
+                self.rest = None;
+                self.blank.shrink();
+            }
+        }
     }
 
     fn take(&mut self, event: Event) {
@@ -258,6 +285,7 @@ impl Serving {
                 Body::Resource(rid)
             }
         };
+        self.busy = true;
         self.live.insert(stream, Live { cpu_us: 0, head: head.clone(), began: Instant::now() });
         self.blank.guard.begin(0, self.cpu_allowed_us(), false);
         self.blank.handles.dispatch(&mut self.blank.runtime, stream, head, body);
