@@ -69,9 +69,9 @@ pub struct DevArguments {
     /// Most instances of one worker [default: the number of processors]
     #[arg(long, value_name = "N")]
     pub instances: Option<usize>,
-    /// Memory that workers may hold together, in MiB, before idle ones are ended
-    #[arg(long, value_name = "MIB", default_value_t = 2048)]
-    pub memory_mib: u64,
+    /// Memory that workers may hold together, in MiB, before idle ones are ended [default: half of the machine's]
+    #[arg(long, value_name = "MIB")]
+    pub memory_mib: Option<u64>,
     /// Do not watch files for changes
     #[arg(long)]
     pub no_watch: bool,

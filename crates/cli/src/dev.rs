@@ -156,8 +156,16 @@ fn config(arguments: &DevArguments, sources: &[Source]) -> EdgeConfig {
         author: true,
         instances_per_worker_max: arguments.instances.unwrap_or(processors).max(1),
         instance_idle_max: IDLE_MAX,
-        memory_bytes_max: arguments.memory_mib * 1024 * 1024,
+        memory_bytes_max: arguments.memory_mib.unwrap_or_else(half_of_memory_mib).saturating_mul(1024 * 1024),
     }
+}
+
+/// Half of the machine's memory, in MiB; where that is not known, 2 GiB.
+fn half_of_memory_mib() -> u64 {
+    const UNKNOWN_MIB: u64 = 2048;
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    total.map_or(UNKNOWN_MIB, |kib| kib / 1024 / 2)
 }
 
 fn note_built(source: &mut Source, built: &Built) {

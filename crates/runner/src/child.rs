@@ -1,8 +1,10 @@
 //! What a runner process does.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use selvedge_isolate::Blank;
@@ -14,6 +16,10 @@ use crate::control::{self, Order};
 const WARM_ISOLATES: usize = 4;
 /// The memory limit of isolates in the warm pool, in MiB; an order for another makes its own.
 const WARM_MEMORY_MIB: u32 = 128;
+/// How long after an isolate was taken the next is made, unless none is left: about what a worker's start takes.
+const RESTOCK_DELAY: Duration = Duration::from_millis(3);
+/// How long to wait after an isolate could not be made.
+const RESTOCK_RETRY: Duration = Duration::from_millis(100);
 /// Stack of an isolate's thread: V8 uses up to 900 KiB of it, host callbacks the rest.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
@@ -51,28 +57,72 @@ pub fn run(policy: &Policy) -> Result<(), ChildError> {
     drop(first);
     selvedge_isolate::init();
     thread::Builder::new().name("watchdog".into()).spawn(|| selvedge_isolate::watch()).map_err(ChildError::Thread)?;
-    let mut warm = Vec::with_capacity(WARM_ISOLATES);
-    for _ in 0..WARM_ISOLATES {
-        warm.push(start(WARM_MEMORY_MIB)?);
-    }
+    let pool = Arc::new(Pool::default());
+    pool.fill()?;
+    let stocked = Arc::clone(&pool);
+    thread::Builder::new().name("stock".into()).spawn(move || stocked.keep()).map_err(ChildError::Thread)?;
     while let Some((order, socket)) = control::receive(&control).map_err(ChildError::Receive)? {
-        place(&mut warm, order, socket)?;
+        let ready = match pool.take(order) {
+            Some(warm) => warm,
+            None => start(order.memory_mib)?,
+        };
+        // A thread that is gone drops the socket, and the edge sees its end close.
+        let _ = ready.give.send(socket);
+        pool.taken.notify_one();
     }
     Ok(())
 }
 
-/// Gives the socket to a waiting isolate, and starts another to wait in its place.
-fn place(warm: &mut Vec<Warm>, order: Order, socket: OwnedFd) -> Result<(), ChildError> {
-    let ready = if order.memory_mib == WARM_MEMORY_MIB && !warm.is_empty() {
-        let first = warm.remove(0);
-        warm.push(start(WARM_MEMORY_MIB)?);
-        first
-    } else {
-        start(order.memory_mib)?
-    };
-    // A thread that is gone drops the socket, and the edge sees its end close.
-    let _ = ready.give.send(socket);
-    Ok(())
+/// Blank isolates, waiting.
+#[derive(Default)]
+struct Pool {
+    warm: Mutex<VecDeque<Warm>>,
+    taken: Condvar,
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Warm>> {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The isolate that waited longest, if one is as the order wants it.
+    fn take(&self, order: Order) -> Option<Warm> {
+        if order.memory_mib != WARM_MEMORY_MIB {
+            return None;
+        }
+        self.lock().pop_front()
+    }
+
+    fn fill(&self) -> Result<(), ChildError> {
+        let mut warm = self.lock();
+        while warm.len() < WARM_ISOLATES {
+            warm.push_back(start(WARM_MEMORY_MIB)?);
+        }
+        Ok(())
+    }
+
+    /// Replaces isolates that were taken, for as long as the process lives. Making one would slow the start of the
+    /// worker that took it: as long as others wait, it is made a little later.
+    fn keep(&self) {
+        loop {
+            let mut warm = self.lock();
+            while warm.len() >= WARM_ISOLATES {
+                warm = self.taken.wait(warm).unwrap_or_else(PoisonError::into_inner);
+            }
+            let urgent = warm.is_empty();
+            drop(warm);
+            if !urgent {
+                thread::sleep(RESTOCK_DELAY);
+            }
+            match start(WARM_MEMORY_MIB) {
+                Ok(one) => self.lock().push_back(one),
+                Err(error) => {
+                    tracing::error!(%error, "no blank isolate");
+                    thread::sleep(RESTOCK_RETRY);
+                }
+            }
+        }
+    }
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
