@@ -69,6 +69,8 @@ pub(crate) const FIN: u8 = 1;
 pub(crate) const DONE: u8 = 2;
 /// With [`Kind::Message`]: text rather than binary.
 pub(crate) const TEXT: u8 = 4;
+/// With [`Kind::Message`]: the next message frame of the stream goes on with this message.
+pub(crate) const MORE: u8 = 8;
 
 /// One frame as received.
 #[derive(Debug)]

@@ -18,13 +18,15 @@ mod driver;
 mod frame;
 mod head;
 mod mux;
+#[cfg(test)]
+mod mux_tests;
 mod stream;
 
 pub use driver::{Driver, Event};
 pub use frame::{DATA_BYTES_MAX, FRAME_BYTES_MAX, LOAD_BYTES_MAX};
 pub use head::{Head, HeadBuilder, HeadError};
 pub use mux::{Mux, Side};
-pub use stream::{Chunk, Inbound, Opened, Outbound, Reply, Reset, ResetCode, WINDOW_BYTES};
+pub use stream::{Chunk, Inbound, MESSAGE_BYTES_MAX, Opened, Outbound, Reply, Reset, ResetCode, WINDOW_BYTES};
 
 /// Why a door connection ended.
 #[derive(Debug, thiserror::Error)]

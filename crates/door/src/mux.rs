@@ -8,9 +8,9 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use crate::DoorError;
-use crate::frame::{self, DATA_BYTES_MAX, DONE, FIN, Frame, Kind, TEXT};
+use crate::frame::{self, DATA_BYTES_MAX, DONE, FIN, FRAME_BYTES_MAX, Frame, Kind, MORE, TEXT};
 use crate::head::Head;
-use crate::stream::{Chunk, Inbound, Opened, Reply, Reset, ResetCode, Stream};
+use crate::stream::{Chunk, Inbound, MESSAGE_BYTES_MAX, Opened, Reply, Reset, ResetCode, Stream};
 
 /// Which end of the connection this is. The edge opens odd streams, the isolate even ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,19 +219,36 @@ impl Mux {
         Poll::Pending
     }
 
+    /// Whether the stream ended early. Shares its waker with [`Mux::poll_ready`]: one of the two may wait at a time.
+    pub fn poll_reset(&self, stream: u32, cx: &mut Context<'_>) -> Poll<Reset> {
+        let mut state = self.lock();
+        let Some(entry) = state.streams.get_mut(&stream) else {
+            return Poll::Ready(Reset::new(ResetCode::Cancelled, "the stream is over"));
+        };
+        if let Some(reset) = &entry.reset {
+            return Poll::Ready(reset.clone());
+        }
+        entry.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     pub(crate) fn poll_chunk(&self, stream: u32, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Reset>>> {
         let mut state = self.lock();
         let Some(mut entry) = state.streams.remove(&stream) else {
-            return Poll::Ready(None);
+            return Poll::Ready(state.closed.then(|| Err(Reset::lost())));
         };
         let polled = match entry.queue.pop_front() {
             Some(chunk) => {
+                entry.queued -= chunk.bytes();
                 state.consumed(stream, &mut entry, chunk.bytes());
                 Poll::Ready(Some(Ok(chunk)))
             }
             None if entry.received_fin => Poll::Ready(None),
             None => match &entry.reset {
-                Some(reset) => Poll::Ready(Some(Err(reset.clone()))),
+                Some(reset) => {
+                    entry.told = true;
+                    Poll::Ready(Some(Err(reset.clone())))
+                }
                 None => {
                     entry.reader = Some(cx.waker().clone());
                     Poll::Pending
@@ -249,7 +266,8 @@ impl Mux {
             return;
         };
         entry.discard = true;
-        let bytes = entry.queue.drain(..).map(|chunk| chunk.bytes()).sum();
+        entry.queue.clear();
+        let bytes = std::mem::take(&mut entry.queued);
         state.consumed(stream, &mut entry, bytes);
         state.keep_unless_over(stream, entry);
         state.wake();
@@ -330,17 +348,19 @@ impl Mux {
             return Err(DoorError::Protocol("data after the end of a stream"));
         }
         entry.received_fin |= frame.has(FIN);
-        let text = frame.has(TEXT);
         let stream = frame.stream;
-        let chunk = chunk_of(frame, text)?;
+        let Some(chunk) = chunk_of(frame, &mut entry)? else {
+            state.streams.insert(stream, entry);
+            return Ok(Received::Nothing);
+        };
         if entry.discard {
             state.consumed(stream, &mut entry, chunk.bytes());
         } else if chunk != Chunk::Data(Bytes::new()) {
-            let queued: usize = entry.queue.iter().map(Chunk::bytes).sum();
             // A WebSocket message may exceed the window on its own; what was queued before it may not.
-            if queued > crate::stream::WINDOW_BYTES {
+            if entry.queued > crate::stream::WINDOW_BYTES {
                 return Err(DoorError::Protocol("more sent than there was credit for"));
             }
+            entry.queued += chunk.bytes();
             entry.queue.push_back(chunk);
         }
         let reader = entry.reader.take();
@@ -357,7 +377,7 @@ impl Mux {
             frame.payload.as_ref().try_into().map_err(|_| DoorError::Protocol("credit of the wrong size"))?;
         let mut state = self.lock();
         if let Some(mut entry) = state.streams.remove(&frame.stream) {
-            entry.credit = entry.credit.saturating_add(u32::from_le_bytes(bytes) as usize);
+            entry.credit = entry.credit.saturating_add(u32::from_le_bytes(bytes) as isize);
             state.pump(frame.stream, &mut entry);
             if entry.credit > 0
                 && let Some(writer) = entry.writer.take()
@@ -423,9 +443,20 @@ impl Mux {
     }
 }
 
-fn chunk_of(frame: Frame, text: bool) -> Result<Chunk, DoorError> {
-    Ok(match frame.kind {
-        Kind::Message => Chunk::Message { text, data: frame.payload },
+/// What a frame carries; none yet, where more frames of a message follow.
+fn chunk_of(frame: Frame, entry: &mut Stream) -> Result<Option<Chunk>, DoorError> {
+    Ok(Some(match frame.kind {
+        Kind::Message if frame.has(MORE) || !entry.partial.is_empty() => {
+            if entry.partial.len() + frame.payload.len() > MESSAGE_BYTES_MAX {
+                return Err(DoorError::Protocol("message over its bound"));
+            }
+            entry.partial.extend_from_slice(&frame.payload);
+            if frame.has(MORE) {
+                return Ok(None);
+            }
+            Chunk::Message { text: frame.has(TEXT), data: std::mem::take(&mut entry.partial).freeze() }
+        }
+        Kind::Message => Chunk::Message { text: frame.has(TEXT), data: frame.payload },
         Kind::Close => {
             let Some((code, reason)) = frame.payload.split_at_checked(2) else {
                 return Err(DoorError::Protocol("close without a code"));
@@ -434,7 +465,7 @@ fn chunk_of(frame: Frame, text: bool) -> Result<Chunk, DoorError> {
             Chunk::Close { code, reason: String::from_utf8_lossy(reason).into_owned() }
         }
         _ => Chunk::Data(frame.payload),
-    })
+    }))
 }
 
 impl Stream {
@@ -443,9 +474,13 @@ impl Stream {
         if let Some(reply) = self.reply.take() {
             // Nobody waits: then nobody needs to know.
             let _ = reply.send(Err(reset.clone()));
+            self.discard = true;
         }
         self.pending = Bytes::new();
-        self.queue.clear();
+        if !self.received_fin {
+            self.queue.clear();
+            self.queued = 0;
+        }
         self.reset.get_or_insert(reset);
         for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
             waker.wake();
@@ -492,9 +527,9 @@ impl State {
     /// Sends what is pending as far as the credit goes.
     fn pump(&mut self, stream: u32, entry: &mut Stream) {
         while !entry.pending.is_empty() && entry.credit > 0 {
-            let piece = entry.pending.len().min(entry.credit).min(DATA_BYTES_MAX);
+            let piece = entry.pending.len().min(entry.credit.unsigned_abs()).min(DATA_BYTES_MAX);
             let data = entry.pending.split_to(piece);
-            entry.credit -= piece;
+            entry.credit -= piece as isize;
             frame::encode(&mut self.out, stream, Kind::Data, 0, &[&data]);
         }
         if entry.pending.is_empty() && entry.pending_fin && !entry.sent_fin && entry.reset.is_none() {
@@ -504,6 +539,9 @@ impl State {
     }
 
     fn send_chunk(&mut self, stream: u32, entry: &mut Stream, chunk: Chunk) {
+        if !matches!(chunk, Chunk::Data(_)) {
+            entry.credit = entry.credit.saturating_sub(chunk.bytes() as isize);
+        }
         match chunk {
             Chunk::Data(data) => {
                 // Never reorder: what is pending goes first.
@@ -517,9 +555,13 @@ impl State {
                 self.pump(stream, entry);
             }
             Chunk::Message { text, data } => {
-                entry.credit = entry.credit.saturating_sub(data.len());
                 let flags = if text { TEXT } else { 0 };
-                frame::encode(&mut self.out, stream, Kind::Message, flags, &[&data]);
+                let mut rest = &data[..];
+                while let Some((piece, after)) = rest.split_at_checked(FRAME_BYTES_MAX).filter(|(_, a)| !a.is_empty()) {
+                    frame::encode(&mut self.out, stream, Kind::Message, flags | MORE, &[piece]);
+                    rest = after;
+                }
+                frame::encode(&mut self.out, stream, Kind::Message, flags, &[rest]);
             }
             Chunk::Close { code, reason } => {
                 frame::encode(&mut self.out, stream, Kind::Close, 0, &[&code.to_le_bytes(), reason.as_bytes()]);

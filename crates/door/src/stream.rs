@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 
 use crate::head::Head;
@@ -12,6 +12,10 @@ use crate::mux::Mux;
 
 /// How many bytes of one direction of a stream may be sent and not yet consumed: 256 KiB.
 pub const WINDOW_BYTES: usize = 256 * 1024;
+/// The largest WebSocket message: 32 MiB, as on Workers.
+pub const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What a message takes of a window besides its bytes, so that empty ones cannot fill a queue without end: 32 bytes.
+const MESSAGE_COST_BYTES: usize = 32;
 
 /// A piece of a stream, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +29,12 @@ pub enum Chunk {
 }
 
 impl Chunk {
+    /// What it takes of a window.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Data(data) | Self::Message { data, .. } => data.len(),
-            Self::Close { .. } => 0,
+            Self::Data(data) => data.len(),
+            Self::Message { data, .. } => MESSAGE_COST_BYTES + data.len(),
+            Self::Close { .. } => MESSAGE_COST_BYTES,
         }
     }
 }
@@ -99,10 +105,14 @@ pub struct Opened {
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
     pub queue: VecDeque<Chunk>,
+    /// What is in the queue takes so much of the window.
+    pub queued: usize,
     /// Bytes the user consumed and that the sender has not been told of.
     pub uncredited: usize,
-    /// Bytes this end may still send.
-    pub credit: usize,
+    /// Bytes this end may still send. A WebSocket message goes out whole, and may leave it below zero.
+    pub credit: isize,
+    /// What arrived of a WebSocket message of several frames.
+    pub partial: BytesMut,
     /// Bytes accepted for sending that the credit does not cover yet.
     pub pending: Bytes,
     pub pending_fin: bool,
@@ -114,6 +124,8 @@ pub(crate) struct Stream {
     /// Nobody will read what arrives.
     pub discard: bool,
     pub reset: Option<Reset>,
+    /// The reader knows of the reset.
+    pub told: bool,
     pub reader: Option<Waker>,
     pub writer: Option<Waker>,
     pub reply: Option<oneshot::Sender<Result<Reply, Reset>>>,
@@ -121,12 +133,13 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(done: bool) -> Self {
-        Self { credit: WINDOW_BYTES, done, ..Self::default() }
+        Self { credit: WINDOW_BYTES as isize, done, ..Self::default() }
     }
 
     /// Nothing more can happen on this stream.
     pub(crate) fn is_over(&self) -> bool {
-        let read = self.discard || self.queue.is_empty();
+        // A reader that was not told of a reset would take what it has for the whole.
+        let read = self.discard || (self.queue.is_empty() && (self.received_fin || self.told));
         self.done && read && (self.reset.is_some() || (self.sent_fin && self.received_fin))
     }
 }
@@ -138,11 +151,18 @@ impl Stream {
 pub struct Inbound {
     first: Option<Bytes>,
     rest: Option<(Arc<Mux>, u32)>,
+    cancels: bool,
 }
 
 impl Inbound {
     pub(crate) fn new(first: Bytes, rest: Option<(Arc<Mux>, u32)>) -> Self {
-        Self { first: (!first.is_empty()).then_some(first), rest }
+        Self { first: (!first.is_empty()).then_some(first), rest, cancels: false }
+    }
+
+    /// The same, but dropping it before its end stops the sender.
+    pub fn cancelling(mut self) -> Self {
+        self.cancels = true;
+        self
     }
 
     /// The whole body, where it arrived with the head.
@@ -179,6 +199,7 @@ impl Inbound {
     pub fn cancel(mut self, reset: &Reset) {
         if let Some((mux, id)) = self.rest.take() {
             mux.reset(id, reset);
+            mux.discard(id);
         }
     }
 }
@@ -186,6 +207,9 @@ impl Inbound {
 impl Drop for Inbound {
     fn drop(&mut self) {
         if let Some((mux, id)) = self.rest.take() {
+            if self.cancels {
+                mux.reset(id, &Reset::new(ResetCode::Cancelled, "the receiver went away"));
+            }
             mux.discard(id);
         }
     }
