@@ -85,12 +85,7 @@ fn connection(edge: &Arc<Edge>, graceful: &GracefulShutdown, stream: TcpStream, 
     let edge = Arc::clone(edge);
     let service = service_fn(move |request: Request<Incoming>| answer(Arc::clone(&edge), request, client));
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .pipeline_flush(true);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
