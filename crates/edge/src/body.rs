@@ -36,7 +36,7 @@ impl EdgeBody {
     pub fn door(inbound: Inbound) -> Self {
         match inbound.complete() {
             Some(bytes) => Self::full(bytes),
-            None => Self::Door(DoorBody(Some(inbound))),
+            None => Self::Door(DoorBody::of_response(inbound)),
         }
     }
 }
@@ -60,7 +60,7 @@ impl Body for EdgeBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
-            Self::Door(body) => body.0.is_none(),
+            Self::Door(body) => body.inbound.is_none(),
             Self::Boxed(body) => body.is_end_stream(),
             Self::Followed(_, more) => more.is_none(),
         }
@@ -75,13 +75,22 @@ impl Body for EdgeBody {
     }
 }
 
-/// A body arriving by the host door. Dropped before its end, it tells the isolate that the client is gone.
-pub struct DoorBody(Option<Inbound>);
+/// A body arriving by the host door. A response dropped before its end tells the isolate that the client is gone; of a
+/// request, whose sender drops it once it has the length that was promised, the rest is let go.
+pub struct DoorBody {
+    inbound: Option<Inbound>,
+    of_response: bool,
+}
 
 impl DoorBody {
-    /// Wraps the receiving half of a stream.
-    pub fn new(inbound: Inbound) -> Self {
-        Self(Some(inbound))
+    /// What an isolate answers.
+    pub fn of_response(inbound: Inbound) -> Self {
+        Self { inbound: Some(inbound), of_response: true }
+    }
+
+    /// What an isolate sends to the world.
+    pub fn of_request(inbound: Inbound) -> Self {
+        Self { inbound: Some(inbound), of_response: false }
     }
 }
 
@@ -92,15 +101,15 @@ impl Body for DoorBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         loop {
-            let Some(inbound) = &mut this.0 else {
+            let Some(inbound) = &mut this.inbound else {
                 return Poll::Ready(None);
             };
             match ready!(inbound.poll_chunk(cx)) {
-                None => this.0 = None,
+                None => this.inbound = None,
                 Some(Ok(Chunk::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Some(Ok(_)) => {}
                 Some(Err(reset)) => {
-                    this.0 = None;
+                    this.inbound = None;
                     return Poll::Ready(Some(Err(Box::new(reset))));
                 }
             }
@@ -108,13 +117,13 @@ impl Body for DoorBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_none()
+        self.inbound.is_none()
     }
 }
 
 impl Drop for DoorBody {
     fn drop(&mut self) {
-        if let Some(inbound) = self.0.take() {
+        if let Some(inbound) = self.inbound.take().filter(|_| self.of_response) {
             inbound.cancel(&Reset::new(ResetCode::Cancelled, "the client went away"));
         }
     }

@@ -431,10 +431,15 @@ fn response_of(
             pass_through: false,
         },
     })?;
-    if status == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(upgrade) = upgrade
-    {
-        return Ok(upgrade.accept(&parts.headers, headers, answered));
+    let upgrade = match upgrade {
+        Some(upgrade) if status == StatusCode::SWITCHING_PROTOCOLS => {
+            return Ok(upgrade.accept(&parts.headers, headers, answered));
+        }
+        upgrade => upgrade,
+    };
+    if upgrade.is_some() {
+        // No messages will follow.
+        answered.instance.mux.finish(answered.reply.stream);
     }
     let whole = answered.reply.body.complete().is_some();
     if whole && parts.method != http::Method::HEAD {

@@ -189,8 +189,8 @@ fn request_of(ask: &Ask, body: Inbound) -> Result<http::Request<RequestBody>, St
     let body = match (body.complete(), length) {
         (Some(bytes), _) if bytes.is_empty() => RequestBody::empty(),
         (Some(bytes), _) => RequestBody::full(bytes),
-        (None, Some(length)) => RequestBody::stream_of_length(DoorBody::new(body), length),
-        (None, None) => RequestBody::stream(DoorBody::new(body)),
+        (None, Some(length)) => RequestBody::stream_of_length(DoorBody::of_request(body), length),
+        (None, None) => RequestBody::stream(DoorBody::of_request(body)),
     };
     let mut request = http::Request::new(body);
     *request.method_mut() = method;
@@ -232,6 +232,8 @@ async fn worker(
     let request_id = id.to_string();
     let meta = serde_json::json!({
         "id": request_id,
+        // Between workers bodies go as they are, whatever their headers say of a coding.
+        "internal": true,
         "cf": ask.meta.cf,
         "props": props,
         "method": ask.meta.method,

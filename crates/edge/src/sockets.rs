@@ -1,6 +1,8 @@
 //! WebSockets: the edge speaks the protocol, isolates see messages.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use bytes::Bytes;
@@ -9,7 +11,8 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use selvedge_door::{Chunk, Inbound, Outbound, Reset, ResetCode};
+use selvedge_door::{Chunk, Inbound, MESSAGE_BYTES_MAX, Outbound, Reset, ResetCode};
+use selvedge_outbound::OutboundError;
 use sha1::{Digest, Sha1};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -21,8 +24,12 @@ use crate::dispatch::{Answered, Inquiry};
 use crate::head;
 use crate::host::Ask;
 
-/// The largest message that a client may send: 1 MiB, as on Workers.
-const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// How long a peer may take to answer a close.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
+/// The connection ended without a close frame (RFC 6455, section 7.4.1).
+const ABNORMAL: u16 = 1006;
+/// A close frame without a code.
+const NO_STATUS: u16 = 1005;
 /// From RFC 6455, section 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -89,7 +96,13 @@ where
     S: Sink<Message, Error = Error> + Unpin,
     T: Stream<Item = Result<Message, Error>> + Unpin,
 {
-    tokio::join!(from_isolate(sink, inbound), to_isolate(stream, outbound));
+    let mut writing = pin!(from_isolate(sink, inbound));
+    let mut reading = pin!(to_isolate(stream, outbound));
+    // A side that closed waits for the other's close, but not for ever: what is dropped then ends the stream.
+    let _elapsed = tokio::select! {
+        () = &mut writing => tokio::time::timeout(CLOSE_WAIT, reading).await,
+        () = &mut reading => tokio::time::timeout(CLOSE_WAIT, writing).await,
+    };
 }
 
 async fn from_isolate<S: Sink<Message, Error = Error> + Unpin>(mut sink: S, mut inbound: Inbound) {
@@ -101,8 +114,10 @@ async fn from_isolate<S: Sink<Message, Error = Error> + Unpin>(mut sink: S, mut 
                 Ok(text) => Message::Text(text),
                 Err(_) => continue,
             },
+            // Passed on as it was: without a frame.
+            Ok(Chunk::Close { code: ABNORMAL, .. }) => return,
             Ok(Chunk::Close { code, reason }) => {
-                let frame = (code != 1005).then(|| CloseFrame { code: code.into(), reason: reason.into() });
+                let frame = (code != NO_STATUS).then(|| CloseFrame { code: code.into(), reason: reason.into() });
                 Message::Close(frame)
             }
             Err(reset) => {
@@ -135,12 +150,12 @@ async fn to_isolate<T: Stream<Item = Result<Message, Error>> + Unpin>(mut stream
             Ok(Message::Binary(data)) => Chunk::Message { text: false, data },
             Ok(Message::Close(frame)) => match frame {
                 Some(frame) => Chunk::Close { code: frame.code.into(), reason: frame.reason.to_string() },
-                None => Chunk::Close { code: 1005, reason: String::new() },
+                None => Chunk::Close { code: NO_STATUS, reason: String::new() },
             },
             Ok(_) => continue,
             Err(error) => {
                 tracing::debug!(%error, "a WebSocket broke");
-                Chunk::Close { code: 1006, reason: String::new() }
+                Chunk::Close { code: ABNORMAL, reason: String::new() }
             }
         };
         let last = matches!(chunk, Chunk::Close { .. });
@@ -163,6 +178,11 @@ pub async fn dial(ask: &Ask, inbound: Inbound) {
     let dialled = ask.edge.outbound().dial_websocket(&uri, headers, &[], &|_: &http::Uri| Ok(())).await;
     drop(permit);
     match dialled {
+        // An answer, if not the one that was hoped for.
+        Err(OutboundError::WebSocketRefused { response }) => {
+            let (parts, body) = response.into_parts();
+            ask.respond(parts.status, "", &parts.headers, body);
+        }
         Err(error) => ask.fail(&crate::host::outbound_error(&error)),
         Ok(dial) => {
             if let Some(outbound) = ask.start(StatusCode::SWITCHING_PROTOCOLS, "", &dial.head.headers) {

@@ -59,14 +59,16 @@ impl Handles {
         handles
     }
 
-    /// Before tenant code runs: the bindings as JSON, and whether the worker is in the service-worker form.
-    pub fn prepare(&self, runtime: &mut JsRuntime, bindings: &str, service_worker: bool) {
+    /// Before tenant code runs: the bindings as JSON, whether the worker is in the service-worker form, and its
+    /// compatibility date and flags, a line each.
+    pub fn prepare(&self, runtime: &mut JsRuntime, bindings: &str, service_worker: bool, compatibility: &str) {
         scope!(scope, runtime);
         let (Some(function), Some(bindings)) = (&self.prepare, v8::String::new(scope, bindings)) else {
             return;
         };
         let service_worker = v8::Boolean::new(scope, service_worker);
-        call(scope, function, &[bindings.into(), service_worker.into()]);
+        let compatibility = text(scope, compatibility.as_bytes());
+        call(scope, function, &[bindings.into(), service_worker.into(), compatibility]);
     }
 
     /// The worker is loaded: its main module's exports, or none in the service-worker form.

@@ -94,7 +94,8 @@ async fn load(blank: &mut Blank, version: Version) -> Result<Loaded, Failure> {
     blank.clock.advance();
     let bindings = serde_json::to_string(&manifest.bindings).unwrap_or_default();
     let service_worker = manifest.format == Format::ServiceWorker;
-    blank.handles.prepare(&mut blank.runtime, &bindings, service_worker);
+    let compatibility = format!("{}\n{}", manifest.compatibility_date, manifest.compatibility_flags.join("\n"));
+    blank.handles.prepare(&mut blank.runtime, &bindings, service_worker, &compatibility);
     let main = version.modules.iter().find(|module| module.name == manifest.main).cloned();
     let specifier = loader::specifier_of(&manifest.main).map_err(|error| exception("TypeError", &error.to_string()))?;
     blank
@@ -311,6 +312,11 @@ impl Serving {
         let polled = self.blank.runtime.poll_event_loop(cx, PollEventLoopOptions::default());
         let used = self.blank.guard.end();
         self.blank.guard.check_buffers();
+        self.door().take_renewed(|stream| {
+            if let Some(live) = self.live.get_mut(&stream) {
+                live.cpu_us = 0;
+            }
+        });
         self.charge(used);
         if let Some(verdict) = self.blank.guard.verdict() {
             return Some(verdict);

@@ -12,21 +12,30 @@ const {
 } = core.ops;
 const {
   ArrayBufferIsView,
+  ArrayPrototypeFilter,
   ArrayPrototypeJoin,
   ArrayPrototypePush,
+  MathFloor,
   ObjectPrototypeIsPrototypeOf,
   PromisePrototypeCatch,
+  SafeWeakMap,
   String,
+  StringPrototypeIndexOf,
+  StringPrototypeSlice,
   StringPrototypeSplit,
+  StringPrototypeToLowerCase,
   TypeError,
   TypedArrayPrototypeGetSymbolToStringTag,
   Uint8Array,
+  WeakMapPrototypeGet,
+  WeakMapPrototypeSet,
 } = primordials;
 const {
   getReadableStreamResourceBacking,
   readableStreamForRid,
   ReadableStreamPrototype,
 } = core.loadExtScript("ext:deno_web/06_streams.js");
+const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const { InnerBody } = core.loadExtScript("ext:deno_fetch/22_body.js");
 
 /**
@@ -67,6 +76,57 @@ function innerBodyOf(body) {
   return inner;
 }
 
+/** Streams whose length is known before their end. */
+const knownLengths = new SafeWeakMap();
+
+/**
+ * @param {ReadableStream | InnerBody | null} body
+ * @param {number | null} length bytes
+ */
+function setKnownLength(body, length) {
+  if (body === null || length === null) return;
+  if (ObjectPrototypeIsPrototypeOf(ReadableStreamPrototype, body)) {
+    WeakMapPrototypeSet(knownLengths, body, length);
+  } else {
+    body.length = length;
+    setKnownLength(body.stream, length);
+  }
+}
+
+/** @returns {number | undefined} */
+function knownLengthOf(stream) {
+  return WeakMapPrototypeGet(knownLengths, stream);
+}
+
+/** The length that a header block tells of, or null. */
+function lengthIn(block) {
+  const at = StringPrototypeIndexOf("\n" + block, "\ncontent-length\n");
+  if (at === -1) return null;
+  const from = at + 15;
+  const end = StringPrototypeIndexOf(block, "\n", from);
+  return lengthOf(StringPrototypeSlice(block, from, end === -1 ? block.length : end));
+}
+
+/** @returns {number | null} */
+function lengthOf(text) {
+  const length = +text;
+  return text !== "" && length >= 0 && length === MathFloor(length) ? length : null;
+}
+
+/**
+ * Headers with the length that is known, in the place of any that was claimed.
+ * @param {[string, string][]} list
+ * @param {number | null} length
+ */
+function withLength(list, length) {
+  const sent = ArrayPrototypeFilter(
+    list,
+    ({ 0: name }) => name.length !== 14 || StringPrototypeToLowerCase(name) !== "content-length",
+  );
+  if (length !== null) ArrayPrototypePush(sent, ["content-length", String(length)]);
+  return sent;
+}
+
 /** @returns {Uint8Array} the bytes of a chunk that tenant code put into a body's stream */
 function chunkBytes(chunk) {
   if (TypedArrayPrototypeGetSymbolToStringTag(chunk) === "Uint8Array") return chunk;
@@ -82,14 +142,18 @@ function chunkBytes(chunk) {
  * Sends a body's stream, waiting whenever the receiver has no room.
  * @param {number} stream
  * @param {ReadableStream} readable
+ * @param {((cancel: () => void) => void) | undefined} onStart is given what stops the source
  */
-async function pump(stream, readable) {
+async function pump(stream, readable, onStart = undefined) {
   const backing = getReadableStreamResourceBacking(readable);
   if (backing !== undefined && backing !== null && !readable.locked) {
     readable.getReader();
     return await op_stream_pipe(backing.rid, stream);
   }
   const reader = readable.getReader();
+  onStart?.(() => {
+    PromisePrototypeCatch(reader.cancel(new DOMException("The client went away.", "AbortError")), () => {});
+  });
   try {
     while (true) {
       const { done, value } = await reader.read();
@@ -130,13 +194,14 @@ function splitBody(body) {
  * @param {{ target: string, method: string, url: string, meta: string, headers: string }} head
  * @param {InnerBody | null} body
  * @param {AbortSignal | undefined} signal
+ * @param {boolean} more the caller will send on the stream
  * @returns {Promise<{ stream: number, status: number, statusText: string, meta: string,
  *   headerList: [string, string][], body: Uint8Array | number }>}
  */
-async function ask(head, body, signal = undefined) {
+async function ask(head, body, signal = undefined, more = false) {
   const { bytes, readable } = splitBody(body);
   const block = ArrayPrototypeJoin([head.target, head.method, head.url, head.meta], "\n") + head.headers;
-  const stream = op_door_open(block, bytes, readable !== null);
+  const stream = op_door_open(block, bytes, more || readable !== null);
   if (readable !== null) PromisePrototypeCatch(pump(stream, readable), () => {});
   let onAbort;
   if (signal !== undefined) {
@@ -164,5 +229,16 @@ async function ask(head, body, signal = undefined) {
   };
 }
 
-return { ask, formatHeaders, innerBodyOf, parseHeaders, pump };
+return {
+  ask,
+  formatHeaders,
+  innerBodyOf,
+  knownLengthOf,
+  lengthIn,
+  lengthOf,
+  parseHeaders,
+  pump,
+  setKnownLength,
+  withLength,
+};
 })();

@@ -7,6 +7,7 @@ const {
   op_respond_bytes,
   op_respond_start,
   op_respond_text,
+  op_stream_reset,
 } = core.ops;
 const {
   Error,
@@ -17,9 +18,11 @@ const {
   PromiseResolve,
   SafeMap,
   String,
+  StringPrototypeIncludes,
+  StringPrototypeToLowerCase,
   TypeError,
 } = primordials;
-const { formatHeaders, innerBodyOf, parseHeaders, pump } = core.loadExtScript("ext:selvedge/door.js");
+const { formatHeaders, innerBodyOf, lengthIn, parseHeaders, pump, setKnownLength, withLength } = core.loadExtScript("ext:selvedge/door.js");
 const http = core.loadExtScript("ext:selvedge/http.js");
 const {
   abortRequest,
@@ -35,6 +38,7 @@ const {
   toInnerResponse,
   webSocketKey,
   wireHeaderList,
+  encodeBodyKey,
 } = http;
 const { WorkerEntrypoint } = core.loadExtScript("ext:selvedge/workers.js");
 const { ReadableStreamPrototype } = core.loadExtScript("ext:deno_web/06_streams.js");
@@ -53,6 +57,10 @@ class Invocation {
     this.stream = stream;
     this.request = request;
     this.responded = false;
+    /** The client's WebSocket messages, where it asks for a WebSocket. */
+    this.bodyRid = undefined;
+    /** Stops the response's body. */
+    this.cancelBody = undefined;
     this.passThrough = false;
     this.waiting = 0;
     this.failed = false;
@@ -73,7 +81,10 @@ class Invocation {
 
   /** Tells the host when nothing is left to do. */
   settle() {
-    if (this.responded && this.waiting === 0 && live.delete(this.stream)) op_event_done(this.stream);
+    if (this.responded && this.waiting === 0 && live.delete(this.stream)) {
+      if (this.bodyRid !== undefined) core.tryClose(this.bodyRid);
+      op_event_done(this.stream);
+    }
   }
 
   fail(report) {
@@ -218,10 +229,13 @@ class IncomingRequest {
   }
 }
 
-function dispatchFetch(stream, entrypoint, method, url, meta, headers, body) {
-  const request = fromInnerRequest(new IncomingRequest(method, url, headers, innerBodyOf(body)), "immutable");
+function dispatchFetch(stream, entrypoint, method, url, meta, headers, body, bodyRid = undefined) {
+  const innerBody = innerBodyOf(body);
+  if (typeof body === "number") setKnownLength(innerBody, lengthIn(headers));
+  const request = fromInnerRequest(new IncomingRequest(method, url, headers, innerBody), "immutable");
   request[cfTextKey] = meta;
   const invocation = new Invocation(stream, request);
+  invocation.bodyRid = bodyRid;
   live.set(stream, invocation);
   const previous = getAsyncContext();
   setAsyncContext(invocation);
@@ -298,32 +312,72 @@ function respond(invocation, response) {
   }
   const inner = toInnerResponse(response);
   const webSocket = response[webSocketKey];
-  const head = inner.status + "\n" + inner.statusMessage + "\n" + formatHeaders(wireHeaderList(inner));
+  const list = wireHeaderList(inner);
   if (webSocket !== undefined && webSocket !== null) {
-    respondWithWebSocket(invocation, head, webSocket);
+    respondWithWebSocket(invocation, headOf(inner, list), webSocket);
     return;
   }
   if (inner.status === 101) {
     throw new TypeError("A Response of status 101 must have a webSocket: new Response(null, { status: 101, webSocket }).");
   }
+  if (inner.type === "error") throw new TypeError("Response.error() cannot be sent: it stands for a failed request.");
   if (inner.body === null) {
-    finish(invocation, head, "");
+    finish(invocation, headOf(inner, list), "");
     return;
   }
   if (inner.body.unusable()) {
-    throw new TypeError("Body has already been used. It can only be used once. Use tee() first if you need to read it twice.");
+    throw new TypeError(
+      "Body has already been used. It can only be used once. Use tee() first if you need to read it twice.",
+    );
   }
   const source = inner.body.streamOrStatic;
+  const coding = codingOf(list);
+  if (coding !== undefined) {
+    const { outgoing } = core.loadExtScript("ext:selvedge/encoding.js");
+    const manual = response[encodeBodyKey] === "manual";
+    const body = outgoing(coding, inner.body, manual, StringPrototypeIncludes(invocation.request[cfTextKey], '"internal":true'));
+    if (body !== null) return respondWithBody(invocation, inner, list, body, null);
+  }
+  respondWithBody(invocation, inner, list, source, inner.body.length);
+}
+
+/**
+ * @param {ReadableStream | { body: string | Uint8Array, consumed: boolean }} source
+ * @param {number | null} length bytes, where it is known
+ */
+function respondWithBody(invocation, inner, list, source, length) {
   if (!ObjectPrototypeIsPrototypeOf(ReadableStreamPrototype, source)) {
     source.consumed = true;
-    finish(invocation, head, source.body);
+    finish(invocation, headOf(inner, list), source.body);
     return;
   }
+  const { stream } = invocation;
+  // A body's stream knows better than a header how long it is.
+  const head = headOf(inner, withLength(list, length));
   invocation.responded = true;
   op_respond_start(stream, head);
-  invocation.waitUntil(PromisePrototypeThen(pump(stream, source), undefined, (error) => {
+  const pumped = pump(stream, source, (cancel) => {
+    invocation.cancelBody = cancel;
+  });
+  invocation.waitUntil(PromisePrototypeThen(pumped, undefined, (error) => {
     if (!invocation.cancelled) reportException(stream, error, "response body");
   }));
+}
+
+function headOf(inner, list) {
+  return inner.status + "\n" + inner.statusMessage + "\n" + formatHeaders(list);
+}
+
+/** How a response's headers say that its body is coded, where that is a coding that is applied here. */
+function codingOf(list) {
+  for (let i = 0; i < list.length; i++) {
+    const name = list[i][0];
+    if (name.length === 16 && StringPrototypeToLowerCase(name) === "content-encoding") {
+      const coding = StringPrototypeToLowerCase(list[i][1]);
+      return coding === "gzip" || coding === "br" ? coding : undefined;
+    }
+  }
+  return undefined;
 }
 
 /** Answers with a whole body and, where nothing else is left to do, ends the event in the same frame. */
@@ -335,7 +389,13 @@ function finish(invocation, head, body) {
 }
 
 function respondWithWebSocket(invocation, head, webSocket) {
-  const { serve } = core.loadExtScript("ext:selvedge/websocket.js");
+  if (invocation.bodyRid === undefined) {
+    throw new TypeError(
+      'Worker tried to return WebSocket in a response to a request which did not contain the header "Upgrade: websocket".',
+    );
+  }
+  const { assertGivable, serve } = core.loadExtScript("ext:selvedge/websocket.js");
+  assertGivable(webSocket);
   invocation.responded = true;
   op_respond_start(invocation.stream, head);
   invocation.waitUntil(serve(webSocket, invocation.stream, invocation.bodyRid));
@@ -391,8 +451,9 @@ function dispatchScheduled(stream, entrypoint, meta) {
     const ctx = new ExecutionContext(invocation, "");
     let result;
     if (worker.listeners.scheduled !== undefined) {
-      controller.waitUntil = (promise) => invocation.waitUntil(promise);
-      for (const listener of worker.listeners.scheduled) listener.call(globalThis, controller);
+      const { ScheduledEvent } = core.loadExtScript("ext:selvedge/globals.js");
+      const event = new ScheduledEvent(controller, (promise) => invocation.waitUntil(promise));
+      for (const listener of worker.listeners.scheduled) listener.call(globalThis, event);
     } else {
       result = handlerOf("scheduled", entrypoint, ctx)(controller);
     }
@@ -424,6 +485,8 @@ function dispatch(stream, target, method, url, meta, headers, body) {
   switch (kind) {
     case "fetch":
       return dispatchFetch(stream, entrypoint, method, url, meta, headers, body);
+    case "websocket":
+      return dispatchFetch(stream, entrypoint, method, url, meta, headers, undefined, body);
     case "scheduled":
       return dispatchScheduled(stream, entrypoint, meta);
     case "rpc":
@@ -439,7 +502,11 @@ function cancel(stream) {
   const invocation = live.get(stream);
   if (invocation === undefined) return;
   invocation.cancelled = true;
+  const previous = getAsyncContext();
+  setAsyncContext(invocation);
   if (invocation.request !== null) abortRequest(invocation.request);
+  invocation.cancelBody?.();
+  setAsyncContext(previous);
   if (!invocation.responded) {
     invocation.responded = true;
     invocation.settle();
@@ -458,6 +525,8 @@ function hung() {
       });
     }
     if (invocation.waiting > 0) {
+      // Where the answer is still being sent, its end will not come.
+      op_stream_reset(invocation.stream, false, "the worker's code hung: nothing can continue what it sends");
       invocation.waiting = 0;
       invocation.settle();
     }
@@ -474,8 +543,13 @@ function start(namespace) {
   worker.loaded = true;
 }
 
+/** The worker's compatibility date and flags: a line each. */
+let compatibility = "";
+
 /** Before the worker's code is evaluated. */
-function prepare(bindings, serviceWorker) {
+function prepare(bindings, serviceWorker, compatibilityText) {
+  compatibility = compatibilityText;
+  core.setHandledPromiseRejectionHandler(core.loadExtScript("ext:selvedge/globals.js").rejectionHandled);
   fill(JSONParse(bindings));
   if (serviceWorker) {
     // In the service-worker form bindings are globals.
@@ -509,5 +583,5 @@ function handlers() {
   return HANDLER_NAMES.filter((name) => typeof exported?.[name] === "function");
 }
 
-return { cancel, current, dispatch, exceptionReport, ExecutionContext, handlers, hung, Invocation, listen, live, prepare, start, waitUntil, errorText, handlerOf, finish };
+return { cancel, codingOf, compatibility: () => compatibility, current, dispatch, exceptionReport, ExecutionContext, handlers, hung, Invocation, listen, live, prepare, start, waitUntil, errorText, handlerOf, finish };
 })();

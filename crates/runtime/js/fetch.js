@@ -1,8 +1,17 @@
 // fetch, by the host door. Takes the place of deno_fetch's 26_fetch.js, with the exports that others of Deno's scripts use.
 (function () {
 const { core, primordials } = __bootstrap;
-const { JSONStringify, ObjectPrototypeIsPrototypeOf, PromiseReject, TypeError } = primordials;
-const { ask, formatHeaders, innerBodyOf } = core.loadExtScript("ext:selvedge/door.js");
+const { op_stream_finish } = core.ops;
+const {
+  ArrayPrototypeFind,
+  JSONParse,
+  JSONStringify,
+  ObjectPrototypeIsPrototypeOf,
+  PromiseReject,
+  StringPrototypeToLowerCase,
+  TypeError,
+} = primordials;
+const { ask, formatHeaders, innerBodyOf, lengthOf, setKnownLength, withLength } = core.loadExtScript("ext:selvedge/door.js");
 const {
   fromInnerResponse,
   nullBodyStatus,
@@ -10,7 +19,9 @@ const {
   RequestPrototype,
   toInnerRequest,
   webSocketKey,
+  fetcherKey,
 } = core.loadExtScript("ext:selvedge/http.js");
+const { current } = core.loadExtScript("ext:selvedge/events.js");
 
 /**
  * Sends a request to a target of the host door and makes a Response of the answer.
@@ -31,8 +42,11 @@ async function sendInner(target, inner, signal, cf, extra) {
   if (inner.body !== null && inner.body.unusable()) {
     throw new TypeError("Cannot construct a Request with a Request object that has already been used.");
   }
-  const meta = { redirect: inner.redirectMode, ...extra };
+  const meta = { event: current()?.stream, redirect: inner.redirectMode, ...extra };
   if (cf !== undefined) meta.cf = cf;
+  const upgrade = headerOf(inner.headerList, "upgrade");
+  const websocket = upgrade !== undefined && StringPrototypeToLowerCase(upgrade) === "websocket";
+  if (websocket) meta.websocket = true;
   let reply;
   try {
     reply = await ask(
@@ -41,24 +55,33 @@ async function sendInner(target, inner, signal, cf, extra) {
         method: inner.method,
         url: inner.currentUrl(),
         meta: JSONStringify(meta),
-        headers: formatHeaders(inner.headerList),
+        headers: formatHeaders(
+          inner.body === null || inner.body.length === undefined
+            ? inner.headerList
+            : withLength(inner.headerList, inner.body.length),
+        ),
       },
-      inner.body,
+      websocket ? null : inner.body,
       signal,
+      websocket,
     );
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
     throw new TypeError(error.message);
   }
-  const answer = reply.meta === "" ? {} : JSON.parse(reply.meta);
+  const answer = reply.meta === "" ? {} : JSONParse(reply.meta);
   const urlList = [inner.url()];
   if (answer.url !== undefined && answer.url !== urlList[0]) urlList.push(answer.url);
+  const body = nullBodyStatus(reply.status) || inner.method === "HEAD" ? null : innerBodyOf(reply.body);
+  if (body !== null && typeof reply.body === "number" && answer.decoded !== true) {
+    setKnownLength(body, lengthOf(headerOf(reply.headerList, "content-length") ?? ""));
+  }
   const response = fromInnerResponse({
     type: "default",
     status: reply.status,
     statusMessage: reply.statusText,
     headerList: reply.headerList,
-    body: nullBodyStatus(reply.status) || inner.method === "HEAD" ? null : innerBodyOf(reply.body),
+    body,
     aborted: false,
     bodyDecoded: answer.decoded === true,
     urlList,
@@ -68,9 +91,20 @@ async function sendInner(target, inner, signal, cf, extra) {
   }, "immutable");
   if (reply.status === 101) {
     const { clientOfStream } = core.loadExtScript("ext:selvedge/websocket.js");
-    response[webSocketKey] = clientOfStream(reply.stream, reply.body);
+    response[webSocketKey] = clientOfStream(reply.stream, reply.body, reply.headerList);
+  } else if (websocket) {
+    // No messages will follow.
+    op_stream_finish(reply.stream);
   }
   return response;
+}
+
+/** The value of the first header of a name. */
+function headerOf(list, name) {
+  return ArrayPrototypeFind(
+    list,
+    ({ 0: key }) => key.length === name.length && StringPrototypeToLowerCase(key) === name,
+  )?.[1];
 }
 
 /** https://developers.cloudflare.com/workers/runtime-apis/fetch/ */
@@ -83,6 +117,8 @@ function fetch(input, init = undefined) {
   } catch (error) {
     return PromiseReject(error);
   }
+  const fetcher = request[fetcherKey];
+  if (fetcher !== undefined) return fetcher.fetch(request);
   return send("fetch", request);
 }
 

@@ -24,8 +24,14 @@ deno_core::extension!(
     deps = [deno_webidl, deno_web, deno_fetch],
     ops = [
         ops::clock::op_frozen_now,
+        ops::digest::op_digest,
+        ops::digest::op_digest_finish,
+        ops::digest::op_digest_new,
+        ops::digest::op_digest_update,
+        ops::digest::op_timing_safe_equal,
         ops::door::op_event_done,
         ops::door::op_event_fail,
+        ops::door::op_event_renew,
         ops::door::op_log,
         ops::door::op_respond_bytes,
         ops::door::op_respond_start,
@@ -53,14 +59,23 @@ deno_core::extension!(
     ],
     lazy_loaded_js = [
         dir "js",
+        "cache.js",
         "clock.js",
+        "compatibility.js",
+        "crypto.js",
         "door.js",
+        "encoding.js",
         "env.js",
         "events.js",
+        "eventsource.js",
         "globals.js",
         "http.js",
+        "performance.js",
+        "streams.js",
+        "websocket.js",
         "workers.js",
     ],
+    middleware = ops::stand_in,
 );
 
 /// The extensions of every isolate, in the order that the snapshot fixes.

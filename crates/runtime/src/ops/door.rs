@@ -22,6 +22,8 @@ pub struct DoorState {
     replies: RefCell<HashMap<u32, oneshot::Receiver<Result<Reply, Reset>>>>,
     /// Events whose work ended since the host last asked.
     ended: RefCell<Vec<u32>>,
+    /// Events that something new arrived for since the host last asked.
+    renewed: RefCell<Vec<u32>>,
     /// Bytes logged by each live event.
     logged: RefCell<HashMap<u32, u32>>,
     log_bytes_max: u32,
@@ -35,6 +37,7 @@ impl DoorState {
             mux,
             replies: RefCell::default(),
             ended: RefCell::default(),
+            renewed: RefCell::default(),
             logged: RefCell::default(),
             log_bytes_max,
             started: Cell::new(false),
@@ -54,12 +57,17 @@ impl DoorState {
         }
     }
 
+    /// Gives each event that something new arrived for since the last call: its CPU time starts anew.
+    pub fn take_renewed(&self, each: impl FnMut(u32)) {
+        self.renewed.borrow_mut().drain(..).for_each(each);
+    }
+
     fn end(&self, stream: u32) {
         self.ended.borrow_mut().push(stream);
     }
 
     /// Sends a log record, as long as its event has not logged more than it may.
-    fn log(&self, stream: u32, record: &str) {
+    pub fn log(&self, stream: u32, record: &str) {
         let mut logged = self.logged.borrow_mut();
         let bytes = logged.entry(stream).or_default();
         if *bytes > self.log_bytes_max {
@@ -253,9 +261,16 @@ pub async fn op_stream_pipe(
         let resource = state.resource_table.take_any(rid).map_err(JsErrorBox::from_err)?;
         (resource, Arc::clone(&door(&state).mux))
     };
-    let mut outbound = Outbound::new(mux, stream);
+    let mut outbound = Outbound::new(Arc::clone(&mux), stream);
     loop {
-        let view = match Rc::clone(&resource).read(selvedge_door::DATA_BYTES_MAX).await {
+        let read = Rc::clone(&resource).read(selvedge_door::DATA_BYTES_MAX);
+        let view = tokio::select! {
+            biased;
+            view = read => view,
+            // Whoever reads is gone: so that a source that is silent does not hold the event.
+            reset = std::future::poll_fn(|cx| mux.poll_reset(stream, cx)) => return Err(error_of(&reset)),
+        };
+        let view = match view {
             Ok(view) => view,
             Err(error) => {
                 outbound.fail(&Reset::new(ResetCode::Failed, error.to_string()));
@@ -323,18 +338,26 @@ pub async fn op_door_reply(state: Rc<RefCell<OpState>>, stream: u32) -> Result<J
     if let Some(bytes) = reply.body.complete() {
         return Ok(JsReply { head, rid: None, bytes: Some(bytes.to_vec().into()) });
     }
-    let rid = state.borrow_mut().resource_table.add(InboundResource::new(reply.body));
+    // Nobody who asked and lost interest wants to pay for the rest.
+    let rid = state.borrow_mut().resource_table.add(InboundResource::new(reply.body.cancelling()));
     Ok(JsReply { head, rid: Some(rid), bytes: None })
 }
 
-/// Sends one WebSocket message on a stream.
+/// Sends one WebSocket message on a stream if the receiver has room; otherwise says no, and [`op_stream_writable`] tells
+/// when.
 #[op2]
 pub fn op_message_send(
     state: &mut OpState,
     stream: u32,
     #[string] text: Option<String>,
     #[buffer] data: Option<JsBuffer>,
-) -> Result<(), JsErrorBox> {
+) -> Result<bool, JsErrorBox> {
+    let mux = Arc::clone(&door(state).mux);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match mux.poll_ready(stream, &mut context) {
+        std::task::Poll::Pending => return Ok(false),
+        std::task::Poll::Ready(ready) => ready.map_err(|reset| error_of(&reset))?,
+    }
     let chunk = match (text, data) {
         (Some(text), _) => Chunk::Message { text: true, data: Bytes::from(text) },
         (None, data) => {
@@ -342,7 +365,18 @@ pub fn op_message_send(
             Chunk::Message { text: false, data }
         }
     };
-    door(state).mux.send(stream, chunk).map_err(|reset| error_of(&reset))
+    mux.send(stream, chunk).map_err(|reset| error_of(&reset))?;
+    Ok(true)
+}
+
+/// A message arrived for the event on `stream`: as on Workers, each has CPU time of its own.
+#[op2(fast)]
+pub fn op_event_renew(state: &mut OpState, stream: u32) {
+    let door = door(state);
+    let mut renewed = door.renewed.borrow_mut();
+    if renewed.last() != Some(&stream) {
+        renewed.push(stream);
+    }
 }
 
 /// Sends a WebSocket close on a stream.

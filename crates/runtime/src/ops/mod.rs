@@ -1,10 +1,26 @@
 //! The ops of the runtime, and which of the extensions' ops an isolate does without.
 
 pub mod clock;
+pub mod digest;
 pub mod door;
+pub mod exceptions;
 pub mod modules;
+
+use deno_core::OpDecl;
 
 /// Whether an op of a Deno extension is left out, because it would reach the world past the host door.
 pub fn is_withheld(extension: &str, _op: &str) -> bool {
     matches!(extension, "deno_fetch")
+}
+
+/// Ops of deno_core and its extensions that ours take the place of.
+pub fn stand_in(op: OpDecl) -> OpDecl {
+    match op.name {
+        // The time that a worker sees stands still while it runs.
+        "op_now" => op.with_implementation_from(&clock::op_performance_now()),
+        "op_time_origin" => op.with_implementation_from(&clock::op_performance_origin()),
+        // An exception that nobody caught ends what threw it, not the isolate.
+        "op_dispatch_exception" => op.with_implementation_from(&exceptions::op_exception_uncaught()),
+        _ => op,
+    }
 }
