@@ -113,14 +113,7 @@ impl Dev {
         self.ask("GET", Some(worker), path, &[], &[])
     }
 
-    pub fn ask(
-        &self,
-        method: &str,
-        worker: Option<&str>,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Answer {
+    pub fn ask(&self, method: &str, worker: Option<&str>, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         ask(self.address, method, worker, path, headers, body)
     }
 
