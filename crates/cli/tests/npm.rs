@@ -1,0 +1,147 @@
+//! Packages of other people, from npm, bundled and run by `selvedge dev`.
+//!
+//! The packages are those of `npm/package-lock.json`, in exact versions; `npm ci` installs them once into the target
+//! folder. The workers that use them are in `npm/workers/`; the servers that some of them talk to are in `npm/servers/`
+//! and run on Node.js.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod support;
+
+#[path = "npm/clients.rs"]
+mod clients;
+#[path = "npm/frameworks.rs"]
+mod frameworks;
+#[path = "npm/libraries.rs"]
+mod libraries;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use support::{Answer, Dev};
+
+/// What an uninstalled Node.js means.
+const NEEDED: &str = "these tests need Node.js 20 or newer with npm on the PATH (README.md, \"What a machine needs\")";
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/npm")
+}
+
+/// The folder with `node_modules`, made once for each state of the lock file.
+fn installed() -> &'static Path {
+    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        let lock = std::fs::read(fixtures().join("package-lock.json")).unwrap();
+        let name = format!("npm-{}", blake3::hash(&lock).to_hex().get(..16).unwrap());
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let folder = target.join(name);
+        if !folder.exists() {
+            install(target, &folder);
+        }
+        folder
+    })
+}
+
+/// Installs beside `folder` and renames, so that a folder of that name is always complete.
+fn install(target: &Path, folder: &Path) {
+    let fresh = tempfile::tempdir_in(target).unwrap();
+    for name in ["package.json", "package-lock.json"] {
+        std::fs::copy(fixtures().join(name), fresh.path().join(name)).unwrap();
+    }
+    let output = Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(fresh.path())
+        .output()
+        .unwrap_or_else(|error| panic!("npm does not start ({error}): {NEEDED}"));
+    assert!(output.status.success(), "npm ci failed: {}", String::from_utf8_lossy(&output.stderr));
+    let complete = fresh.keep();
+    if std::fs::rename(&complete, folder).is_err() {
+        // Another process was faster.
+        assert!(folder.exists());
+        std::fs::remove_dir_all(&complete).unwrap();
+    }
+}
+
+/// A worker of `npm/workers/` that runs.
+struct Worker {
+    dev: Dev,
+    _project: tempfile::TempDir,
+}
+
+impl Worker {
+    fn start(main: &str) -> Self {
+        Self::with_vars(main, json!({}), &[])
+    }
+
+    fn with_vars(main: &str, vars: Value, arguments: &[&str]) -> Self {
+        let project = tempfile::tempdir_in(installed()).unwrap();
+        std::fs::copy(fixtures().join("workers").join(main), project.path().join(main)).unwrap();
+        let config = json!({ "name": "npm", "main": main, "compatibility_date": "2026-11-01", "vars": vars });
+        std::fs::write(project.path().join("wrangler.json"), config.to_string()).unwrap();
+        Self { dev: Dev::start(&[project.path()], arguments), _project: project }
+    }
+
+    /// A worker that talks to a server of this machine, whose address it finds in the variable `name`.
+    fn beside(main: &str, server: &Server, name: &str, path: &str) -> Self {
+        let vars = json!({ name: format!("http://{}{path}", server.address) });
+        Self::with_vars(main, vars, &["--allow-net", &server.address])
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.dev.get(path)
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.dev.ask(method, None, path, headers, body.as_bytes())
+    }
+
+    /// The JSON of an answer that must be a success.
+    fn json(&self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "{path}: {}\n{}", answer.text(), self.dev.output());
+        answer.json()
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Answer {
+        self.ask("POST", path, &[("content-type", "application/json")], &body.to_string())
+    }
+}
+
+/// A server of `npm/servers/`, on a port that it chose.
+struct Server {
+    child: Child,
+    address: String,
+    /// What it printed after its port.
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Server {
+    fn start(script: &str) -> Self {
+        let mut child = Command::new("node")
+            .arg(fixtures().join("servers").join(script))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("node does not start ({error}): {NEEDED}"));
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port = lines.next().expect("the server ended before it printed its port").unwrap();
+        Self { child, address: format!("127.0.0.1:{port}"), lines }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
