@@ -32,11 +32,11 @@ impl EdgeBody {
         Self::Full((!bytes.is_empty()).then_some(bytes))
     }
 
-    /// What an isolate sends.
-    pub fn door(inbound: Inbound) -> Self {
+    /// What an isolate sends, of `length` bytes if that is known.
+    pub fn door(inbound: Inbound, length: Option<u64>) -> Self {
         match inbound.complete() {
             Some(bytes) => Self::full(bytes),
-            None => Self::Door(DoorBody::of_response(inbound)),
+            None => Self::Door(DoorBody::answer(inbound, length)),
         }
     }
 }
@@ -75,22 +75,28 @@ impl Body for EdgeBody {
     }
 }
 
-/// A body arriving by the host door. A response dropped before its end tells the isolate that the client is gone; of a
-/// request, whose sender drops it once it has the length that was promised, the rest is let go.
+/// A body arriving by the host door.
+///
+/// Whoever it is sent to may drop it before its end, and what that means differs:
+/// - an answer's body of which bytes are left: the client is gone, and the isolate is told;
+/// - an upload's body: the server has the length it was promised, or answers without reading on. Its answer takes the
+///   same stream, so that goes on, and what is left of the body is thrown away.
 pub struct DoorBody {
     inbound: Option<Inbound>,
-    of_response: bool,
+    /// Bytes that the receiver still waits for, where it was told how many there are.
+    left: Option<u64>,
+    upload: bool,
 }
 
 impl DoorBody {
-    /// What an isolate answers.
-    pub fn of_response(inbound: Inbound) -> Self {
-        Self { inbound: Some(inbound), of_response: true }
+    /// The body of an answer, of `length` bytes if that is known.
+    pub fn answer(inbound: Inbound, length: Option<u64>) -> Self {
+        Self { inbound: Some(inbound), left: length, upload: false }
     }
 
-    /// What an isolate sends to the world.
-    pub fn of_request(inbound: Inbound) -> Self {
-        Self { inbound: Some(inbound), of_response: false }
+    /// The body of a request to the world.
+    pub fn upload(inbound: Inbound) -> Self {
+        Self { inbound: Some(inbound), left: None, upload: true }
     }
 }
 
@@ -106,7 +112,10 @@ impl Body for DoorBody {
             };
             match ready!(inbound.poll_chunk(cx)) {
                 None => this.inbound = None,
-                Some(Ok(Chunk::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Some(Ok(Chunk::Data(data))) => {
+                    this.left = this.left.map(|left| left.saturating_sub(data.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(reset)) => {
                     this.inbound = None;
@@ -123,7 +132,10 @@ impl Body for DoorBody {
 
 impl Drop for DoorBody {
     fn drop(&mut self) {
-        if let Some(inbound) = self.inbound.take().filter(|_| self.of_response) {
+        if self.upload || self.left == Some(0) {
+            return;
+        }
+        if let Some(inbound) = self.inbound.take() {
             inbound.cancel(&Reset::new(ResetCode::Cancelled, "the client went away"));
         }
     }

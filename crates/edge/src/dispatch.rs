@@ -447,7 +447,8 @@ fn response_of(
         headers.remove(header::CONTENT_LENGTH);
     }
     headers.insert("cf-ray", HeaderValue::from_str(request_id).unwrap_or(HeaderValue::from_static("")));
-    let mut response = Response::new(EdgeBody::door(answered.reply.body));
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let mut response = Response::new(EdgeBody::door(answered.reply.body, length));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)

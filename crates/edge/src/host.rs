@@ -189,8 +189,8 @@ fn request_of(ask: &Ask, body: Inbound) -> Result<http::Request<RequestBody>, St
     let body = match (body.complete(), length) {
         (Some(bytes), _) if bytes.is_empty() => RequestBody::empty(),
         (Some(bytes), _) => RequestBody::full(bytes),
-        (None, Some(length)) => RequestBody::stream_of_length(DoorBody::of_request(body), length),
-        (None, None) => RequestBody::stream(DoorBody::of_request(body)),
+        (None, Some(length)) => RequestBody::stream_of_length(DoorBody::upload(body), length),
+        (None, None) => RequestBody::stream(DoorBody::upload(body)),
     };
     let mut request = http::Request::new(body);
     *request.method_mut() = method;

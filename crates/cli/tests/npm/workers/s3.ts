@@ -16,7 +16,15 @@ interface Env {
 
 const Bucket = "bucket";
 
-const routes: Record<string, (client: S3Client) => Promise<unknown>> = {
+const connect = (env: Env, secretAccessKey: string) =>
+  new S3Client({
+    endpoint: env.S3_URL,
+    region: "auto",
+    forcePathStyle: true,
+    credentials: { accessKeyId: "test", secretAccessKey },
+  });
+
+const routes: Record<string, (client: S3Client, env: Env) => Promise<unknown>> = {
   async "/put"(client) {
     const put = await client.send(new PutObjectCommand({
       Bucket,
@@ -92,10 +100,9 @@ const routes: Record<string, (client: S3Client) => Promise<unknown>> = {
     const many = await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: [{ Key: "two" }, { Key: "three" }] } }));
     return { deleted: many.Deleted!.map((object) => object.Key), left: [await exists("one"), await exists("two"), await exists("three")] };
   },
-  async "/errors"(client) {
+  async "/errors"(client, env) {
     const missing = await client.send(new GetObjectCommand({ Bucket, Key: "missing" })).catch((error) => error);
-    const stranger = new S3Client({ ...client.config, credentials: { accessKeyId: "test", secretAccessKey: "wrong" } } as never);
-    const refused = await stranger.send(new GetObjectCommand({ Bucket, Key: "missing" })).catch((error) => error);
+    const refused = await connect(env, "wrong").send(new GetObjectCommand({ Bucket, Key: "missing" })).catch((error) => error);
     return {
       missing: [missing instanceof NoSuchKey, missing.name, missing.$metadata?.httpStatusCode, missing.message],
       refused: [refused instanceof S3ServiceException, refused.name, refused.$metadata?.httpStatusCode],
@@ -105,12 +112,7 @@ const routes: Record<string, (client: S3Client) => Promise<unknown>> = {
 
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
-    const client = new S3Client({
-      endpoint: env.S3_URL,
-      region: "auto",
-      forcePathStyle: true,
-      credentials: { accessKeyId: "test", secretAccessKey: "secret" },
-    });
-    return Response.json(await routes[new URL(request.url).pathname](client));
+    const client = connect(env, "secret");
+    return Response.json(await routes[new URL(request.url).pathname](client, env));
   },
 };
