@@ -97,6 +97,25 @@ impl Worker {
         Self::with_vars(main, vars, &["--allow-net", &server.address])
     }
 
+    /// An example as it stands, with what its `package.json` asks for installed.
+    fn example(name: &str) -> Self {
+        let example = fixtures().join("../../../../examples").join(name);
+        let project = tempfile::tempdir_in(installed()).unwrap();
+        std::fs::create_dir(project.path().join("src")).unwrap();
+        for file in ["wrangler.jsonc", "package.json", "src/index.ts"] {
+            std::fs::copy(example.join(file), project.path().join(file)).unwrap();
+        }
+        let wanted = |folder: &Path| -> Value {
+            let package = std::fs::read(folder.join("package.json")).unwrap();
+            serde_json::from_slice::<Value>(&package).unwrap()["dependencies"].clone()
+        };
+        let here = wanted(installed());
+        for (package, version) in wanted(&example).as_object().unwrap() {
+            assert_eq!(here[package], *version, "npm/package.json has another {package} than the example {name}");
+        }
+        Self { dev: Dev::start(&[project.path()], &[]), _project: project }
+    }
+
     fn get(&self, path: &str) -> Answer {
         self.dev.get(path)
     }

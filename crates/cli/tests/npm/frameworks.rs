@@ -191,6 +191,22 @@ fn hono_keeps_the_context_of_each_request() {
     });
 }
 
+#[test]
+fn hono_example_keeps_notes() {
+    let worker = Worker::example("hono-api");
+    let made = worker.post("/notes", &json!({ "text": "buy thread" }));
+    assert_eq!(made.status, 201);
+    let path = header(&made, "location").to_owned();
+    assert_eq!(worker.json(&path), made.json());
+    let changed = worker.ask("PUT", &path, &[], &json!({ "text": "buy needles" }).to_string());
+    assert_eq!(changed.json()["text"], "buy needles");
+    assert_eq!(worker.json("/notes"), json!([changed.json()]));
+    assert_eq!(worker.ask("DELETE", &path, &[], "").status, 204);
+    let gone = worker.get(&path);
+    assert_eq!((gone.status, gone.json()["error"].as_str().unwrap().starts_with("no note ")), (404, true));
+    assert_eq!(worker.post("/notes", &json!({})).json(), json!({ "error": "a note needs a text" }));
+}
+
 // === itty-router ===
 
 #[test]
