@@ -132,3 +132,36 @@ fn a_worker_dials_in_both_ways_and_passes_sockets_on() {
     assert_eq!(close_frame(&mut socket), (3333, "over".into()));
     eventually("the close at the far end", || server.output().contains("closed 3333 over true").then_some(()));
 }
+
+#[test]
+fn each_message_has_cpu_time_of_its_own_and_too_much_of_it_closes_with_the_limit() {
+    let folder = support::Folder::new();
+    folder.file("wrangler.json", r#"{"name": "burner", "main": "worker.js", "limits": {"cpu_ms": 200}}"#);
+    folder.file(
+        "worker.js",
+        r#"export default {
+            fetch() {
+                const { 0: client, 1: server } = new WebSocketPair();
+                server.accept();
+                server.addEventListener("message", (event) => {
+                    const count = Number(event.data);
+                    let sum = 0;
+                    for (let i = 0; i < count; i++) sum += Math.sqrt(i);
+                    server.send("done");
+                });
+                return new Response(null, { status: 101, webSocket: client });
+            },
+        };"#,
+    );
+    let mut dev = Dev::start(&[folder.path()], &[]);
+    let mut socket = connect(&dev, "/");
+    for _ in 0..60 {
+        socket.send(Message::text("10000000")).unwrap();
+        assert_eq!(socket.read().unwrap(), Message::text("done"));
+    }
+    socket.send(Message::text("1e12")).unwrap();
+    let (code, reason) = close_frame(&mut socket);
+    assert_eq!(code, 1011);
+    assert!(reason.contains("cpu_ms limit exceeded"), "{reason}");
+    dev.wait_output("cpu_ms");
+}

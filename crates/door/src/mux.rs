@@ -235,7 +235,8 @@ impl Mux {
     pub(crate) fn poll_chunk(&self, stream: u32, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Reset>>> {
         let mut state = self.lock();
         let Some(mut entry) = state.streams.remove(&stream) else {
-            return Poll::Ready(state.closed.then(|| Err(Reset::lost())));
+            // A stream is forgotten once its reader knows how it ended.
+            return Poll::Ready(None);
         };
         let polled = match entry.queue.pop_front() {
             Some(chunk) => {
@@ -418,9 +419,11 @@ impl Mux {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        for (_, mut entry) in std::mem::take(&mut state.streams) {
-            let _ended = entry.end(Reset::lost());
-            drop(entry);
+        for (stream, mut entry) in std::mem::take(&mut state.streams) {
+            entry.end(Reset::lost());
+            // What has arrived may still be read, and why no more comes.
+            entry.done = true;
+            state.keep_unless_over(stream, entry);
         }
     }
 

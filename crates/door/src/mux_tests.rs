@@ -43,10 +43,12 @@ fn a_message_larger_than_a_frame_arrives_whole() {
     let (edge, isolate, stream, mut body) = answered();
     let message = binary(3 * FRAME_BYTES_MAX + 1);
     isolate.send(stream, message.clone()).unwrap();
-    isolate.send(stream, Chunk::Message { text: true, data: "after".into() }).unwrap();
     carry(&isolate, &edge);
     assert!(matches!(body.poll_chunk(&mut context()), Poll::Ready(Some(Ok(chunk))) if chunk == message));
+    carry(&edge, &isolate);
     let after = Chunk::Message { text: true, data: "after".into() };
+    isolate.send(stream, after.clone()).unwrap();
+    carry(&isolate, &edge);
     assert!(matches!(body.poll_chunk(&mut context()), Poll::Ready(Some(Ok(chunk))) if chunk == after));
 }
 
@@ -98,9 +100,19 @@ fn a_body_that_was_sent_whole_is_read_whole_whatever_follows() {
     isolate.finish(stream);
     carry(&isolate, &edge);
     edge.close();
-    drop(isolate);
-    let first = body.poll_chunk(&mut context());
-    assert!(!matches!(first, Poll::Ready(None)), "neither cut short nor taken for empty");
+    assert!(matches!(body.poll_chunk(&mut context()), Poll::Ready(Some(Ok(Chunk::Data(data)))) if data == "all"));
+    assert!(matches!(body.poll_chunk(&mut context()), Poll::Ready(None)));
+    assert_eq!(edge.streams(), 0);
+}
+
+#[test]
+fn a_reason_given_before_the_connection_ends_is_the_reason() {
+    let (edge, isolate, stream, mut body) = answered();
+    isolate.reset(stream, &Reset::new(ResetCode::Limit, "too much"));
+    carry(&isolate, &edge);
+    edge.close();
+    assert!(matches!(body.poll_chunk(&mut context()), Poll::Ready(Some(Err(reset))) if reset.text == "too much"));
+    assert_eq!(edge.streams(), 0);
 }
 
 #[test]

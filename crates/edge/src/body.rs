@@ -8,6 +8,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::BoxBody;
 use selvedge_door::{Chunk, Inbound, Reset, ResetCode};
 
+use crate::late::Late;
+
 /// Any error that ends a body.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -33,10 +35,10 @@ impl EdgeBody {
     }
 
     /// What an isolate sends, of `length` bytes if that is known.
-    pub fn door(inbound: Inbound, length: Option<u64>) -> Self {
+    pub fn door(inbound: Inbound, length: Option<u64>, late: impl FnOnce() -> Late) -> Self {
         match inbound.complete() {
             Some(bytes) => Self::full(bytes),
-            None => Self::Door(DoorBody::answer(inbound, length)),
+            None => Self::Door(DoorBody::answer(inbound, length, late())),
         }
     }
 }
@@ -86,17 +88,19 @@ pub struct DoorBody {
     /// Bytes that the receiver still waits for, where it was told how many there are.
     left: Option<u64>,
     upload: bool,
+    /// Whom an answer that fails is told to.
+    late: Option<Box<Late>>,
 }
 
 impl DoorBody {
     /// The body of an answer, of `length` bytes if that is known.
-    pub fn answer(inbound: Inbound, length: Option<u64>) -> Self {
-        Self { inbound: Some(inbound), left: length, upload: false }
+    pub fn answer(inbound: Inbound, length: Option<u64>, late: Late) -> Self {
+        Self { inbound: Some(inbound), left: length, upload: false, late: Some(Box::new(late)) }
     }
 
     /// The body of a request to the world.
     pub fn upload(inbound: Inbound) -> Self {
-        Self { inbound: Some(inbound), left: None, upload: true }
+        Self { inbound: Some(inbound), left: None, upload: true, late: None }
     }
 }
 
@@ -119,6 +123,9 @@ impl Body for DoorBody {
                 Some(Ok(_)) => {}
                 Some(Err(reset)) => {
                     this.inbound = None;
+                    if let Some(late) = &this.late {
+                        late.ended(&reset);
+                    }
                     return Poll::Ready(Some(Err(Box::new(reset))));
                 }
             }

@@ -18,6 +18,7 @@ use crate::deployed::{Assets, Deployed};
 use crate::edge::{Edge, RequestId};
 use crate::head::{self, BadHead};
 use crate::instance::Instance;
+use crate::late::Late;
 use crate::pages::{self, About};
 use crate::pool::{NoInstance, Pool};
 use crate::sockets;
@@ -364,7 +365,7 @@ async fn run(
         EventBody::Client(inquiry.body)
     };
     match send(&edge, &pool, id, &head, body).await {
-        Ok(answered) => match response_of(&deployed, answered, upgrade, &inquiry.parts, &request_id) {
+        Ok(answered) => match response_of(&edge, &deployed, answered, upgrade, &inquiry.parts, &request_id) {
             Ok(response) => match edge.broken_message(about.worker) {
                 Some(message) => pages::with_notice(response, &message),
                 None => response,
@@ -411,7 +412,8 @@ fn no_answer_page(edge: &Edge, headers: &HeaderMap, about: About<'_>, error: NoA
 
 /// The client's response, from the worker's answer.
 fn response_of(
-    deployed: &Deployed,
+    edge: &Arc<Edge>,
+    deployed: &Arc<Deployed>,
     answered: Answered,
     upgrade: Option<sockets::Upgrade>,
     parts: &Parts,
@@ -431,9 +433,10 @@ fn response_of(
             pass_through: false,
         },
     })?;
+    let late = || Late { edge: Arc::clone(edge), deployed: Arc::clone(deployed), request_id: request_id.to_owned() };
     let upgrade = match upgrade {
         Some(upgrade) if status == StatusCode::SWITCHING_PROTOCOLS => {
-            return Ok(upgrade.accept(&parts.headers, headers, answered));
+            return Ok(upgrade.accept(&parts.headers, headers, answered, late()));
         }
         upgrade => upgrade,
     };
@@ -448,7 +451,7 @@ fn response_of(
     }
     headers.insert("cf-ray", HeaderValue::from_str(request_id).unwrap_or(HeaderValue::from_static("")));
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let mut response = Response::new(EdgeBody::door(answered.reply.body, length));
+    let mut response = Response::new(EdgeBody::door(answered.reply.body, length, late));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)

@@ -19,6 +19,7 @@ mod edge;
 mod head;
 mod host;
 mod instance;
+mod late;
 mod pages;
 mod pool;
 mod records;

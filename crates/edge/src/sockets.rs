@@ -23,6 +23,7 @@ use crate::body::EdgeBody;
 use crate::dispatch::{Answered, Inquiry};
 use crate::head;
 use crate::host::Ask;
+use crate::late::Late;
 
 /// How long a peer may take to answer a close.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
@@ -60,7 +61,13 @@ pub fn take_upgrade(inquiry: &mut Inquiry) -> Option<Upgrade> {
 
 impl Upgrade {
     /// The worker accepted: the response for the client, and the messages from then on.
-    pub fn accept(self, request: &HeaderMap, mut headers: HeaderMap, answered: Answered) -> Response<EdgeBody> {
+    pub fn accept(
+        self,
+        request: &HeaderMap,
+        mut headers: HeaderMap,
+        answered: Answered,
+        late: Late,
+    ) -> Response<EdgeBody> {
         let key = request.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
         let digest = Sha1::new().chain_update(key).chain_update(ACCEPT_GUID).finalize();
         let accept = base64::engine::general_purpose::STANDARD.encode(digest);
@@ -70,7 +77,7 @@ impl Upgrade {
             headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
         }
         let outbound = Outbound::new(Arc::clone(&answered.instance.mux), answered.reply.stream);
-        tokio::spawn(serve(self.0, answered.reply.body, outbound));
+        tokio::spawn(serve(self.0, answered.reply.body, outbound, late));
         let mut response = Response::new(EdgeBody::Full(None));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = headers;
@@ -78,7 +85,7 @@ impl Upgrade {
     }
 }
 
-async fn serve(upgrade: OnUpgrade, inbound: Inbound, outbound: Outbound) {
+async fn serve(upgrade: OnUpgrade, inbound: Inbound, outbound: Outbound, late: Late) {
     let upgraded = match upgrade.await {
         Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => return outbound.fail(&Reset::new(ResetCode::Cancelled, error.to_string())),
@@ -87,16 +94,18 @@ async fn serve(upgrade: OnUpgrade, inbound: Inbound, outbound: Outbound) {
         WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES_MAX)).max_frame_size(Some(MESSAGE_BYTES_MAX));
     let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
     let (sink, stream) = socket.split();
-    exchange(sink, stream, inbound, outbound).await;
+    exchange(sink, stream, inbound, outbound, |reset| late.ended(reset)).await;
 }
 
 /// Messages both ways until either side closes.
-async fn exchange<S, T>(sink: S, stream: T, inbound: Inbound, outbound: Outbound)
+///
+/// `explain` makes a close reason of what ended the isolate's side.
+async fn exchange<S, T>(sink: S, stream: T, inbound: Inbound, outbound: Outbound, explain: impl Fn(&Reset) -> String)
 where
     S: Sink<Message, Error = Error> + Unpin,
     T: Stream<Item = Result<Message, Error>> + Unpin,
 {
-    let mut writing = pin!(from_isolate(sink, inbound));
+    let mut writing = pin!(from_isolate(sink, inbound, explain));
     let mut reading = pin!(to_isolate(stream, outbound));
     // A side that closed waits for the other's close, but not for ever: what is dropped then ends the stream.
     let _elapsed = tokio::select! {
@@ -105,7 +114,10 @@ where
     };
 }
 
-async fn from_isolate<S: Sink<Message, Error = Error> + Unpin>(mut sink: S, mut inbound: Inbound) {
+async fn from_isolate<S>(mut sink: S, mut inbound: Inbound, explain: impl Fn(&Reset) -> String)
+where
+    S: Sink<Message, Error = Error> + Unpin,
+{
     while let Some(chunk) = inbound.chunk().await {
         let message = match chunk {
             Ok(Chunk::Data(data)) => Message::Binary(data),
@@ -121,7 +133,7 @@ async fn from_isolate<S: Sink<Message, Error = Error> + Unpin>(mut sink: S, mut 
                 Message::Close(frame)
             }
             Err(reset) => {
-                let frame = CloseFrame { code: 1011.into(), reason: close_reason(&reset.text).into() };
+                let frame = CloseFrame { code: 1011.into(), reason: close_reason(explain(&reset)).into() };
                 Message::Close(Some(frame))
             }
         };
@@ -135,8 +147,7 @@ async fn from_isolate<S: Sink<Message, Error = Error> + Unpin>(mut sink: S, mut 
 }
 
 /// A close reason may have 123 bytes.
-fn close_reason(text: &str) -> String {
-    let mut reason = text.to_owned();
+fn close_reason(mut reason: String) -> String {
     while reason.len() > 123 {
         reason.pop();
     }
@@ -187,7 +198,7 @@ pub async fn dial(ask: &Ask, inbound: Inbound) {
         Ok(dial) => {
             if let Some(outbound) = ask.start(StatusCode::SWITCHING_PROTOCOLS, "", &dial.head.headers) {
                 let (sink, stream) = dial.socket.split();
-                exchange(sink, stream, inbound, outbound).await;
+                exchange(sink, stream, inbound, outbound, |reset| reset.text.clone()).await;
             }
         }
     }
