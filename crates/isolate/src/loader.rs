@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use deno_core::error::ModuleLoaderError;
@@ -149,6 +150,15 @@ impl ModuleLoader for Loader {
         ModuleLoadResponse::Sync(self.source(specifier))
     }
 
+    fn get_code_cache(&self, specifier: &ModuleSpecifier, _source: &str) -> Option<SourceCodeCacheInfo> {
+        if !is_of_runtime(specifier.as_str()) {
+            return None;
+        }
+        let data = runtime_caches().get(specifier.as_str()).map(|cache| Cow::Borrowed(*cache));
+        // The scripts of one build never change.
+        Some(SourceCodeCacheInfo { hash: 0, data })
+    }
+
     fn code_cache_ready(
         &self,
         specifier: ModuleSpecifier,
@@ -157,9 +167,23 @@ impl ModuleLoader for Loader {
     ) -> Pin<Box<dyn Future<Output = ()>>> {
         if let Some(module) = self.modules.borrow().get(specifier.as_str()) {
             self.made.borrow_mut().push((module.name.clone(), Bytes::copy_from_slice(cache)));
+        } else if is_of_runtime(specifier.as_str()) {
+            runtime_caches().entry(specifier.into()).or_insert_with(|| Box::leak(cache.into()));
         }
         Box::pin(std::future::ready(()))
     }
+}
+
+/// Whether a specifier is one of the runtime's own scripts, which no version can hold.
+fn is_of_runtime(specifier: &str) -> bool {
+    specifier.starts_with("ext:") || specifier.starts_with("node:")
+}
+
+/// The code caches of the runtime's own scripts, made by the first isolate of this process that loaded each. They depend
+/// on the script alone, never on a tenant, and there are as many as there are scripts.
+fn runtime_caches() -> MutexGuard<'static, HashMap<String, &'static [u8]>> {
+    static CACHES: OnceLock<Mutex<HashMap<String, &'static [u8]>>> = OnceLock::new();
+    CACHES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A loader that the runtime and its owner share.
