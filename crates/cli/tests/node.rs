@@ -254,3 +254,98 @@ fn bare_names_of_builtins_mean_them() {
     let dev = Dev::start(&[Path::new(&path)], &[]);
     assert_eq!(dev.get("/").text(), "/a/b");
 }
+
+/// Each module is the first that its isolate loads: what one of them needs must not depend on another having come first.
+#[test]
+fn every_module_can_be_the_first_to_load() {
+    const MODULES: &[&str] = &[
+        "_http_agent",
+        "_http_client",
+        "_http_common",
+        "_http_incoming",
+        "_http_outgoing",
+        "_http_server",
+        "_stream_duplex",
+        "_stream_passthrough",
+        "_stream_readable",
+        "_stream_transform",
+        "_stream_writable",
+        "_tls_common",
+        "_tls_wrap",
+        "assert",
+        "assert/strict",
+        "async_hooks",
+        "buffer",
+        "child_process",
+        "cluster",
+        "console",
+        "constants",
+        "crypto",
+        "dgram",
+        "diagnostics_channel",
+        "dns",
+        "dns/promises",
+        "domain",
+        "events",
+        "fs",
+        "fs/promises",
+        "http",
+        "http2",
+        "https",
+        "inspector",
+        "inspector/promises",
+        "module",
+        "net",
+        "os",
+        "path",
+        "path/posix",
+        "path/win32",
+        "perf_hooks",
+        "process",
+        "punycode",
+        "querystring",
+        "readline",
+        "readline/promises",
+        "repl",
+        "sqlite",
+        "stream",
+        "stream/consumers",
+        "stream/promises",
+        "stream/web",
+        "string_decoder",
+        "sys",
+        "test",
+        "timers",
+        "timers/promises",
+        "tls",
+        "trace_events",
+        "tty",
+        "url",
+        "util",
+        "util/types",
+        "v8",
+        "vm",
+        "wasi",
+        "worker_threads",
+        "zlib",
+    ];
+    let folder = Folder::new();
+    let paths: Vec<_> = MODULES
+        .iter()
+        .enumerate()
+        .map(|(index, module)| {
+            let source = format!(
+                "export default {{ async fetch() {{
+                    const names = Object.keys(await import(\"node:{module}\"));
+                    return new Response(String(names.length > 0));
+                }} }};"
+            );
+            folder.file(&format!("m{index}.js"), &source)
+        })
+        .collect();
+    let paths: Vec<&Path> = paths.iter().map(|path| path.as_path()).collect();
+    let dev = Dev::start(&paths, &[]);
+    for (index, module) in MODULES.iter().enumerate() {
+        assert_eq!(dev.get_of(&format!("m{index}"), "/").text(), "true", "node:{module}");
+    }
+}

@@ -118,6 +118,11 @@ impl ModuleLoader for Loader {
         if specifier.starts_with("node:") || specifier.starts_with("cloudflare:") {
             return parse(specifier);
         }
+        // The runtime's own modules import each other; a version's module of such a name is none of them.
+        let of_runtime = is_of_runtime(referrer) || referrer.starts_with("cloudflare:");
+        if of_runtime && specifier.starts_with("ext:") && !self.modules.borrow().contains_key(referrer) {
+            return parse(specifier);
+        }
         let exact = specifier_of(specifier).ok().filter(|url| self.modules.borrow().contains_key(url.as_str()));
         let relative = || {
             let base = parse(referrer).or_else(|_| parse(ROOT))?;

@@ -200,7 +200,6 @@ deno_core::extension!(
         "node:diagnostics_channel" = "ext:selvedge_node/diagnostics_channel.js",
         "node:perf_hooks" = "ext:selvedge_node/perf_hooks.js",
         "node:sqlite" = "ext:selvedge_node/sqlite.js",
-        "node:timers" = "ext:selvedge_node/timers.js",
         "node:url" = "ext:selvedge_node/url.js",
         "node:util" = "ext:selvedge_node/util.js",
         "node:worker_threads" = "ext:deno_node/worker_threads.ts",
@@ -264,7 +263,15 @@ const PATCHES: &[(&str, &str, &str)] = &[
 ];
 
 /// What is added to one of Deno's modules at its end.
+///
+/// A module that another of Deno's modules imports must stay a module: a synthetic one is evaluated while that other is
+/// linked, and deno_core does not bear the modules that its script loads then.
 const ADDITIONS: &[(&str, &str)] = &[
+    (
+        "node:timers",
+        "export const { Timeout, active, enroll, unenroll } =\n\
+         \x20 core.loadExtScript(\"ext:selvedge_node/timers.js\");\n",
+    ),
     (
         "node:fs",
         "export const { F_OK, R_OK, W_OK, X_OK } = mod.constants;\n\
