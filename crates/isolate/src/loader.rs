@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use deno_core::error::ModuleLoaderError;
@@ -117,6 +118,11 @@ impl ModuleLoader for Loader {
         if specifier.starts_with("node:") || specifier.starts_with("cloudflare:") {
             return parse(specifier);
         }
+        // The runtime's own modules import each other; a version's module of such a name is none of them.
+        let of_runtime = is_of_runtime(referrer) || referrer.starts_with("cloudflare:");
+        if of_runtime && specifier.starts_with("ext:") && !self.modules.borrow().contains_key(referrer) {
+            return parse(specifier);
+        }
         let exact = specifier_of(specifier).ok().filter(|url| self.modules.borrow().contains_key(url.as_str()));
         let relative = || {
             let base = parse(referrer).or_else(|_| parse(ROOT))?;
@@ -149,6 +155,15 @@ impl ModuleLoader for Loader {
         ModuleLoadResponse::Sync(self.source(specifier))
     }
 
+    fn get_code_cache(&self, specifier: &ModuleSpecifier, _source: &str) -> Option<SourceCodeCacheInfo> {
+        if !is_of_runtime(specifier.as_str()) {
+            return None;
+        }
+        let data = runtime_caches().get(specifier.as_str()).map(|cache| Cow::Borrowed(*cache));
+        // The scripts of one build never change.
+        Some(SourceCodeCacheInfo { hash: 0, data })
+    }
+
     fn code_cache_ready(
         &self,
         specifier: ModuleSpecifier,
@@ -157,9 +172,23 @@ impl ModuleLoader for Loader {
     ) -> Pin<Box<dyn Future<Output = ()>>> {
         if let Some(module) = self.modules.borrow().get(specifier.as_str()) {
             self.made.borrow_mut().push((module.name.clone(), Bytes::copy_from_slice(cache)));
+        } else if is_of_runtime(specifier.as_str()) {
+            runtime_caches().entry(specifier.into()).or_insert_with(|| Box::leak(cache.into()));
         }
         Box::pin(std::future::ready(()))
     }
+}
+
+/// Whether a specifier is one of the runtime's own scripts, which no version can hold.
+fn is_of_runtime(specifier: &str) -> bool {
+    specifier.starts_with("ext:") || specifier.starts_with("node:")
+}
+
+/// The code caches of the runtime's own scripts, made by the first isolate of this process that loaded each. They depend
+/// on the script alone, never on a tenant, and there are as many as there are scripts.
+fn runtime_caches() -> MutexGuard<'static, HashMap<String, &'static [u8]>> {
+    static CACHES: OnceLock<Mutex<HashMap<String, &'static [u8]>>> = OnceLock::new();
+    CACHES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A loader that the runtime and its owner share.

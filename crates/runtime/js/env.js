@@ -6,11 +6,16 @@ const { Error, JSONParse, ObjectDefineProperty, ObjectPrototypeIsPrototypeOf, Pr
 /** The one `env` of this isolate; `cloudflare:workers` exports it too. */
 const env = {};
 
+/** What of it `process.env` has: the bindings that are text. */
+const processEnv = { __proto__: null };
+
 /**
  * @param {{ name: string, kind: string }[]} bindings
  */
 function fill(bindings) {
   for (const binding of bindings) {
+    if (binding.kind === "text" || binding.kind === "secret") processEnv[binding.name] = binding.text;
+    else if (binding.kind === "json") processEnv[binding.name] = binding.json;
     const make = makers[binding.kind];
     const value = make === undefined ? unavailable(binding) : make(binding);
     ObjectDefineProperty(env, binding.name, {
@@ -69,5 +74,5 @@ function unavailable(binding) {
   });
 }
 
-return { env, fetcher, fill };
+return { env, fetcher, fill, processEnv };
 })();

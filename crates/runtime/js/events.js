@@ -20,6 +20,7 @@ const {
   String,
   StringPrototypeIncludes,
   StringPrototypeToLowerCase,
+  Symbol,
   TypeError,
 } = primordials;
 const { formatHeaders, innerBodyOf, lengthIn, parseHeaders, pump, setKnownLength, withLength } = core.loadExtScript("ext:selvedge/door.js");
@@ -51,9 +52,14 @@ const live = new SafeMap();
 /** The worker's exports, or what `addEventListener` registered. */
 let worker = { exports: { __proto__: null }, listeners: { __proto__: null }, loaded: false };
 
+/** Under this key the asynchronous context has the event. `AsyncLocalStorage` copies the context's own properties when
+ * it adds a store, so the event stays known inside. */
+const eventKey = Symbol("event");
+
 /** One event: what its handler is given as `ctx`, and what the host is owed. */
 class Invocation {
   constructor(stream, request) {
+    this[eventKey] = this;
     this.stream = stream;
     this.request = request;
     this.responded = false;
@@ -565,8 +571,7 @@ function listen(type, listener) {
 
 /** The event whose code is running. */
 function current() {
-  const context = getAsyncContext();
-  return ObjectPrototypeIsPrototypeOf(Invocation.prototype, context) ? context : undefined;
+  return getAsyncContext()?.[eventKey];
 }
 
 function waitUntil(promise) {

@@ -181,6 +181,7 @@ const _fetch = "ext:deno_fetch/26_fetch.js";
 const _cache = "ext:selvedge/cache.js";
 const _ownStreams = "ext:selvedge/streams.js";
 const _webSocket = "ext:selvedge/websocket.js";
+const _nodeTimers = "ext:deno_node/timers.ts";
 
 /** name → the script that has it, under the same name */
 const LAZY = {
@@ -221,6 +222,10 @@ const LAZY = {
   WebSocketRequestResponsePair: _webSocket,
   atob: "ext:deno_web/05_base64.js",
   btoa: "ext:deno_web/05_base64.js",
+  Buffer: "ext:deno_node/internal/buffer.mjs",
+  clearImmediate: _nodeTimers,
+  process: "ext:selvedge_node/process.js",
+  setImmediate: _nodeTimers,
 };
 
 function lazy(scope, name, specifier, enumerable = false) {
@@ -441,6 +446,7 @@ function installGlobals() {
   }
   define(scope, "queueMicrotask", scope.queueMicrotask, true);
   define(prototype, "reportError", event.reportError, true);
+  define(scope, "global", scope);
   define(scope, "self", scope, true);
   define(scope, "origin", "null", true);
   define(scope, "navigator", makeNavigator(), true);

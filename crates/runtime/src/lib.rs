@@ -7,6 +7,7 @@
 //! What may not be done: an op that reaches the network, a file or a process. All ways out are streams of the host
 //! door (`ops::door`); the extensions' own ops for such things are left out in [`extensions`].
 
+mod node;
 mod ops;
 mod sources;
 
@@ -84,25 +85,35 @@ deno_core::extension!(
 pub fn extensions(for_snapshot: bool) -> Vec<Extension> {
     let mut extensions = if for_snapshot { with_sources() } else { with_state() };
     for extension in &mut extensions {
-        sources::replace(extension);
-        extension.ops =
-            Cow::Owned(extension.ops.iter().copied().filter(|op| !ops::is_withheld(extension.name, op.name)).collect());
+        if for_snapshot {
+            sources::replace(extension);
+        } else {
+            // They are in the snapshot, or in the table of what it does not hold.
+            extension.lazy_loaded_js_files = Cow::Borrowed(&[]);
+            extension.lazy_loaded_esm_files = Cow::Borrowed(&[]);
+        }
+        // Borrowed tables of ops are shared by all isolates; an owned one would be a copy in each.
+        if ops::are_withheld(extension.name) {
+            extension.ops = Cow::Borrowed(&[]);
+        }
     }
     extensions
 }
 
 fn with_sources() -> Vec<Extension> {
-    vec![
+    let mut extensions = vec![
         deno_webidl::deno_webidl::lazy_init(),
         deno_web::deno_web::lazy_init(),
         deno_fetch::deno_fetch::lazy_init(),
         deno_crypto::deno_crypto::lazy_init(),
         selvedge::lazy_init(),
-    ]
+    ];
+    extensions.extend(node::for_snapshot());
+    extensions
 }
 
 fn with_state() -> Vec<Extension> {
-    vec![
+    let mut extensions = vec![
         deno_webidl::deno_webidl::init(),
         deno_web::deno_web::init(
             deno_web::BlobStore::default_arc(),
@@ -113,5 +124,7 @@ fn with_state() -> Vec<Extension> {
         deno_fetch::deno_fetch::init(deno_fetch::Options::default()),
         deno_crypto::deno_crypto::init(None),
         selvedge::init(),
-    ]
+    ];
+    extensions.extend(node::for_isolate());
+    extensions
 }

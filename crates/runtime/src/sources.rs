@@ -6,6 +6,8 @@ use deno_ast::{MediaType, ParseParams, TranspileModuleOptions, TranspileOptions}
 use deno_core::{Extension, ExtensionFileSource, ExtensionFileSourceCode};
 use deno_error::JsErrorBox;
 
+use crate::node;
+
 /// How a script that is loaded on first use is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LazyKind {
@@ -69,11 +71,7 @@ fn path_of(file: &ExtensionFileSource) -> Option<PathBuf> {
 
 /// JavaScript from a script of an extension, which may be TypeScript.
 pub fn transpile(specifier: &str, source: String) -> Result<String, JsErrorBox> {
-    let source = if specifier.ends_with("deno_node/_process/process.ts") {
-        source.replace("__NODE_VERSION__", deno_node::NODE_VERSION)
-    } else {
-        source
-    };
+    let source = node::adapt(specifier, source);
     let typescript = specifier.starts_with("node:") || specifier.ends_with(".ts");
     if !typescript {
         return Ok(source);

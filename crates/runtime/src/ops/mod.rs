@@ -8,9 +8,9 @@ pub mod modules;
 
 use deno_core::OpDecl;
 
-/// Whether an op of a Deno extension is left out, because it would reach the world past the host door.
-pub fn is_withheld(extension: &str, _op: &str) -> bool {
-    matches!(extension, "deno_fetch")
+/// Whether the ops of a Deno extension are left out, because they would reach the world past the host door.
+pub fn are_withheld(extension: &str) -> bool {
+    extension == "deno_fetch"
 }
 
 /// Ops of deno_core and its extensions that ours take the place of.
