@@ -38,10 +38,19 @@ async function send(target, request, extra = undefined) {
   return response;
 }
 
+/** Text becomes the bytes that it is sent as: their length goes ahead of them. */
+function measure(body) {
+  const source = body.streamOrStatic;
+  if (typeof source.body !== "string") return;
+  source.body = core.encode(source.body);
+  body.length = source.body.byteLength;
+}
+
 async function sendInner(target, inner, signal, cf, extra) {
   if (inner.body !== null && inner.body.unusable()) {
     throw new TypeError("Cannot construct a Request with a Request object that has already been used.");
   }
+  if (inner.body !== null) measure(inner.body);
   const meta = { event: current()?.stream, redirect: inner.redirectMode, ...extra };
   if (cf !== undefined) meta.cf = cf;
   const upgrade = headerOf(inner.headerList, "upgrade");

@@ -24,6 +24,8 @@ export default {
     }
     const { 0: client, 1: server } = new WebSocketPair();
     let count = 0;
+    // Binary messages as they are to be sent back.
+    server.binaryType = "arraybuffer";
     server.accept();
     server.send("hello");
     server.addEventListener("message", (event) => {

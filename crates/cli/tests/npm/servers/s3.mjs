@@ -25,7 +25,7 @@ function signed(request, url, body) {
     return false;
   }
   const query = [...url.searchParams].map(([name, value]) => `${encode(name)}=${encode(value)}`).sort().join("&");
-  const headers = names.split(";").map((name) => `${name}:${request.headers[name].trim().replace(/ +/g, " ")}\n`).join("");
+  const headers = names.split(";").map((name) => `${name}:${(request.headers[name] ?? "").trim().replace(/ +/g, " ")}\n`).join("");
   const canonical = [request.method, url.pathname, query, headers, names, hash].join("\n");
   const scope = `${day}/${region}/s3/aws4_request`;
   const text = ["AWS4-HMAC-SHA256", request.headers["x-amz-date"], scope, hex(canonical)].join("\n");
