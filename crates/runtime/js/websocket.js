@@ -182,6 +182,8 @@ class State {
   context = undefined;
   event = 0;
   onAccept = [];
+  /** Settles when the Blobs that were sent are read; null where there are none. */
+  reading = null;
   attachment = null;
   binaryType = isEnabled("websocket_standard_binary_type") ? "blob" : "arraybuffer";
   url = null;
@@ -241,6 +243,7 @@ class WebSocket extends EventTarget {
   /** @param {string | ArrayBuffer | ArrayBufferView} data */
   send(data) {
     const state = this.#state;
+    // https://websockets.spec.whatwg.org/#dom-websocket-send takes a Blob as well.
     if (arguments.length === 0) {
       throw new TypeError("Failed to execute 'send' on 'WebSocket': 1 argument required, but only 0 present");
     }
@@ -250,13 +253,15 @@ class WebSocket extends EventTarget {
     if (!state.accepted) {
       throw new TypeError(NOT_ACCEPTED);
     }
-    const message = messageOf(data);
+    const blob = ObjectPrototypeIsPrototypeOf(BlobPrototype, data);
+    const message = blob ? null : messageOf(data);
     if (state.closeSent) {
       // What follows the other side's close goes nowhere, as in browsers.
       if (state.closeReceived || state.url !== null) return;
       throw new TypeError("Can't call WebSocket send() after close().");
     }
-    state.link.send(message);
+    if (blob) transmitBlob(state, data);
+    else transmit(state, message);
   }
 
   close(code = undefined, reason = undefined) {
@@ -365,8 +370,6 @@ function messageOf(data) {
   } else if (ArrayBufferIsView(data)) {
     const view = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     message = { kind: "binary", data: TypedArrayPrototypeSlice(view) };
-  } else if (ObjectPrototypeIsPrototypeOf(BlobPrototype, data)) {
-    throw new TypeError("A Blob cannot be sent over a WebSocket: send its arrayBuffer().");
   } else {
     message = { kind: "text", text: String(data) };
   }
@@ -396,7 +399,27 @@ function sendClose(state, code, reason) {
   if (state.closeSent || state.readyState === CLOSED) return;
   state.closeSent = true;
   state.readyState = state.closeReceived ? CLOSED : CLOSING;
-  state.link.send({ kind: "close", code, reason });
+  transmit(state, { kind: "close", code, reason });
+}
+
+/** Sends a message, after whatever was sent before it. */
+function transmit(state, message) {
+  if (state.reading === null) state.link.send(message);
+  else later(state, () => state.link.send(message));
+}
+
+/** Sends what a Blob holds, once it is read; what is sent meanwhile waits. */
+function transmitBlob(state, blob) {
+  const bytes = blob.arrayBuffer();
+  later(state, () => PromisePrototypeThen(bytes, (buffer) => state.link.send(messageOf(buffer))));
+}
+
+function later(state, step) {
+  const settled = () => {
+    if (state.reading === done) state.reading = null;
+  };
+  const done = PromisePrototypeThen(PromisePrototypeThen(state.reading ?? PromiseResolve(), step), settled, settled);
+  state.reading = done;
 }
 
 // === arrival ===

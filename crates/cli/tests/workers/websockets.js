@@ -1,6 +1,6 @@
 // WebSockets as a worker serves and dials them.
 function echo(server, name) {
-  server.binaryType = "arraybuffer";
+  // Binary messages arrive as Blobs, as the standard has it.
   server.accept();
   server.addEventListener("message", (event) => server.send(event.data));
   server.addEventListener(
