@@ -197,6 +197,18 @@ fn limits(project: &Project) -> Limits {
     if let Some(bytes) = configured.memory_bytes {
         limits.memory_mib = (bytes / (1024 * 1024)) as u32;
     }
+    if let Some(connections) = configured.connections {
+        limits.connections = connections;
+    }
+    if let Some(bytes) = configured.request_body_bytes {
+        limits.request_body_bytes = bytes;
+    }
+    if let Some(bytes) = configured.response_header_bytes {
+        limits.response_header_bytes = bytes as u32;
+    }
+    if let Some(bytes) = configured.log_bytes {
+        limits.log_bytes = bytes as u32;
+    }
     limits
 }
 

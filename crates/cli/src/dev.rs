@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use selvedge_edge::{Edge, EdgeConfig, NoInstance, Server};
 use selvedge_model::Failure;
 use selvedge_outbound::{AllowRule, Outbound};
+use selvedge_project::WorkerName;
 use selvedge_runner::{Runners, RunnersConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -99,6 +100,7 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
         .map(|path| Source { path: path.clone(), name: None, inputs: HashSet::new(), assets: None })
         .collect();
     let mut built = Vec::new();
+    let mut broken = Vec::new();
     for source in &mut sources {
         match build::build(&source.path, arguments.env.as_deref()).await {
             Ok(one) => {
@@ -106,10 +108,16 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
                 built.push(one);
             }
             Err(error) => {
-                terminal::error(&terminal::chain(&error));
+                let text = terminal::chain(&error);
+                terminal::error(&text);
                 // Its folder is watched, so that mending it is enough.
                 source.inputs.insert(source.path.join("wrangler.jsonc"));
                 source.inputs.insert(source.path.clone());
+                source.assets = Some(source.path.join("src")).filter(|folder| folder.is_dir());
+                // It answers under the name that it most likely has, with what is wrong.
+                let name = likely_name(&source.path);
+                broken.push((name.clone(), text));
+                source.name = Some(name);
             }
         }
     }
@@ -120,6 +128,9 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     let port = arguments.port.or_else(|| built.iter().find_map(|one| one.project.dev.port)).unwrap_or(PORT_DEFAULT);
     let server = Server::bind(SocketAddr::new(arguments.ip, port)).await?;
     let edge = Edge::new(config(&arguments, &sources), runners, outbound, Arc::new(terminal::Printer));
+    for (name, text) in &broken {
+        edge.broken(name, text, None);
+    }
     let eager = built.len() <= EAGER_MAX;
     for one in built {
         if eager {
@@ -148,6 +159,13 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     Ok(())
 }
 
+/// The name of a project that cannot be read: its file's or its folder's.
+fn likely_name(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+    WorkerName::sanitised(&name.unwrap_or_default().to_string_lossy()).as_str().to_owned()
+}
+
 fn config(arguments: &DevArguments, sources: &[Source]) -> EdgeConfig {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     EdgeConfig {
@@ -164,7 +182,8 @@ fn config(arguments: &DevArguments, sources: &[Source]) -> EdgeConfig {
 fn half_of_memory_mib() -> u64 {
     const UNKNOWN_MIB: u64 = 2048;
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let total =
+        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     total.map_or(UNKNOWN_MIB, |kib| kib / 1024 / 2)
 }
 
@@ -205,7 +224,7 @@ async fn deploy(edge: &Arc<Edge>, built: Built, since: Option<Instant>) {
                 failure => selvedge_edge::sentence(failure),
             };
             terminal::error(&format!("{name} does not start: {text}"));
-            edge.broken(&name, &format!("{name} does not start: {text}"));
+            edge.broken(&name, &format!("{name} does not start: {text}"), Some(failure));
         }
         Err(NoInstance::Unavailable(reason)) => terminal::error(&format!("{name} cannot be started: {reason}")),
     }
@@ -252,7 +271,7 @@ async fn reload(edge: Arc<Edge>, mut sources: Vec<Source>, env: Option<String>) 
                     let text = terminal::chain(&error);
                     terminal::error(&text);
                     if let Some(name) = &source.name {
-                        edge.broken(name, &text);
+                        edge.broken(name, &text, None);
                     }
                 }
             }

@@ -10,6 +10,10 @@ pub(crate) const HEADER_BYTES: usize = 12;
 pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// The largest payload of a load frame (a version's modules): 256 MiB.
 pub const LOAD_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The largest head block: with a first piece of body it fits in a frame.
+pub const HEAD_BYTES_MAX: usize = 512 * 1024;
+/// The longest text of a reset: an exception's message and stack, as JSON.
+pub(crate) const RESET_BYTES_MAX: usize = 512 * 1024;
 /// The largest piece of a body that one frame carries: 64 KiB, so that streams interleave.
 pub const DATA_BYTES_MAX: usize = 64 * 1024;
 
@@ -41,6 +45,8 @@ pub(crate) enum Kind {
     Close = 11,
     /// Isolate to edge: this isolate takes no more; payload: JSON that says why.
     Condemned = 12,
+    /// Isolate to edge: the event on this stream began. Said of those that do not end at once.
+    Begun = 13,
 }
 
 impl Kind {
@@ -58,6 +64,7 @@ impl Kind {
             10 => Self::Message,
             11 => Self::Close,
             12 => Self::Condemned,
+            13 => Self::Begun,
             _ => return None,
         })
     }
@@ -128,12 +135,6 @@ pub(crate) fn encode(out: &mut BytesMut, stream: u32, kind: Kind, flags: u8, par
     }
 }
 
-/// Appends an open or respond frame: u32 length of the head block, the block, the first piece of body.
-pub(crate) fn encode_head(out: &mut BytesMut, stream: u32, kind: Kind, flags: u8, head: &[u8], body: &[u8]) {
-    let head_length = (head.len() as u32).to_le_bytes();
-    encode(out, stream, kind, flags, &[&head_length, head, body]);
-}
-
 /// Splits the payload of an open or respond frame into head block and first piece of body.
 pub(crate) fn split_head(mut payload: Bytes) -> Result<(Bytes, Bytes), DoorError> {
     if payload.len() < 4 {
@@ -154,7 +155,7 @@ mod tests {
     #[test]
     fn a_frame_survives_arriving_byte_by_byte() {
         let mut wire = BytesMut::new();
-        encode_head(&mut wire, 7, Kind::Open, FIN, b"fetch\nGET", b"body");
+        encode(&mut wire, 7, Kind::Open, FIN, &[&9_u32.to_le_bytes(), b"fetch\nGET", b"body"]);
         let mut buffer = BytesMut::new();
         let mut got = None;
         for byte in wire.iter() {

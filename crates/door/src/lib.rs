@@ -11,7 +11,10 @@
 //! - back-pressure: a sender holds at most [`WINDOW_BYTES`] of a stream that the receiver has not consumed;
 //! - the other end is never believed: a frame over its bound, an unknown kind or a stream id of the wrong side ends
 //!   the connection with a [`DoorError`] that says which;
-//! - a stream ends once: by both ends' FIN, or by one RESET, and whoever waits on it is told.
+//! - a stream ends once: by both ends' FIN, or by one RESET, and whoever waits on it is told: a body cut short never
+//!   looks whole;
+//! - when the connection is lost, a stream on which nothing was begun ends with [`ResetCode::Refused`]: nothing it
+//!   asked for was done, so it can be opened again elsewhere.
 #![forbid(unsafe_code)]
 
 mod driver;
@@ -23,7 +26,7 @@ mod mux_tests;
 mod stream;
 
 pub use driver::{Driver, Event};
-pub use frame::{DATA_BYTES_MAX, FRAME_BYTES_MAX, LOAD_BYTES_MAX};
+pub use frame::{DATA_BYTES_MAX, FRAME_BYTES_MAX, HEAD_BYTES_MAX, LOAD_BYTES_MAX};
 pub use head::{Head, HeadBuilder, HeadError};
 pub use mux::{Mux, Side};
 pub use stream::{Chunk, Inbound, MESSAGE_BYTES_MAX, Opened, Outbound, Reply, Reset, ResetCode, WINDOW_BYTES};
@@ -40,4 +43,15 @@ pub enum DoorError {
     /// The other end broke the protocol; nothing it says is believed any more.
     #[error("the other end of the host door broke the protocol: {0}")]
     Protocol(&'static str),
+}
+
+/// Why a stream was not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The connection is gone.
+    #[error("the other end of the host door closed it")]
+    Closed,
+    /// The head does not fit in a frame.
+    #[error("the request's method, URL and headers take {used} bytes; {allowed} are allowed")]
+    HeadTooLarge { used: usize, allowed: usize },
 }

@@ -7,10 +7,12 @@ use bytes::{Bytes, BytesMut};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
-use crate::DoorError;
-use crate::frame::{self, DATA_BYTES_MAX, DONE, FIN, FRAME_BYTES_MAX, Frame, Kind, MORE, TEXT};
+use crate::frame::{
+    self, DATA_BYTES_MAX, DONE, FIN, FRAME_BYTES_MAX, Frame, HEAD_BYTES_MAX, Kind, MORE, RESET_BYTES_MAX, TEXT,
+};
 use crate::head::Head;
-use crate::stream::{Chunk, Inbound, MESSAGE_BYTES_MAX, Opened, Reply, Reset, ResetCode, Stream};
+use crate::stream::{Chunk, Inbound, MESSAGE_BYTES_MAX, Opened, Reply, Reset, ResetCode, Stream, WINDOW_BYTES};
+use crate::{DoorError, OpenError};
 
 /// Which end of the connection this is. The edge opens odd streams, the isolate even ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +21,10 @@ pub enum Side {
     Isolate,
 }
 
-/// The most streams that the other end may have open at once.
+/// The most streams that may be open at once.
 const STREAMS_MAX: usize = 65_536;
 /// A receiver tells of consumed bytes once they reach this share of the window.
-const CREDIT_STEP_BYTES: usize = crate::stream::WINDOW_BYTES / 4;
+const CREDIT_STEP_BYTES: usize = WINDOW_BYTES / 4;
 
 /// One end of a host door. Shared by everyone who uses a stream of it; driven by one [`crate::Driver`].
 #[derive(Debug)]
@@ -33,9 +35,14 @@ pub struct Mux {
 
 #[derive(Debug)]
 struct State {
+    side: Side,
     out: BytesMut,
     streams: FxHashMap<u32, Stream>,
+    /// Bytes that wait for credit, on all streams together.
+    pending_bytes: usize,
     next_stream: u32,
+    /// Frames, so far, by which something was asked of the other end, or told: by which the world may have changed.
+    effects: u64,
     flush: Option<Waker>,
     closed: bool,
 }
@@ -52,6 +59,8 @@ pub(crate) enum Received {
     Condemned(Bytes),
 }
 
+// === impl Mux: what users of streams do ===
+
 impl Mux {
     pub(crate) fn new(side: Side) -> Arc<Self> {
         let next_stream = match side {
@@ -61,9 +70,12 @@ impl Mux {
         Arc::new(Self {
             side,
             state: Mutex::new(State {
+                side,
                 out: BytesMut::new(),
                 streams: FxHashMap::default(),
+                pending_bytes: 0,
                 next_stream,
+                effects: 0,
                 flush: None,
                 closed: false,
             }),
@@ -79,6 +91,12 @@ impl Mux {
         self.lock().streams.len()
     }
 
+    /// Bytes that wait to leave: for credit, or for the socket.
+    pub fn held_bytes(&self) -> usize {
+        let state = self.lock();
+        state.pending_bytes + state.out.len()
+    }
+
     /// The id of a stream that is about to be opened.
     pub fn reserve(&self) -> u32 {
         let mut state = self.lock();
@@ -88,45 +106,76 @@ impl Mux {
         stream
     }
 
+    /// Grows with every frame that does more than to end an event: while it stays the same, nothing was done.
+    pub fn effects(&self) -> u64 {
+        self.lock().effects
+    }
+
     /// Opens a stream under a reserved id; `body` is sent as credit allows and `fin` says that it is the whole.
-    pub fn open(&self, stream: u32, head: &[u8], body: Bytes, fin: bool) -> Result<Opened, DoorError> {
+    pub fn open(&self, stream: u32, head: &[u8], body: Bytes, fin: bool) -> Result<Opened, OpenError> {
+        if head.len() > HEAD_BYTES_MAX {
+            return Err(OpenError::HeadTooLarge { used: head.len(), allowed: HEAD_BYTES_MAX });
+        }
         let (sender, reply) = oneshot::channel();
         let mut state = self.lock();
         if state.closed {
-            return Err(DoorError::Closed);
+            return Err(OpenError::Closed);
         }
         let mut entry = Stream::new(self.side == Side::Isolate);
         entry.reply = Some(sender);
-        state.send_head(stream, &mut entry, Kind::Open, 0, head, body, fin);
+        state.send_head(stream, &mut entry, Kind::Open, head, body, fin);
         state.streams.insert(stream, entry);
         state.wake();
         Ok(Opened { stream, reply })
     }
 
-    /// Answers a stream that the other end opened. `done` also ends the event's work.
+    /// Says that the event on a stream began, unless its answer says so already.
+    pub fn begun(&self, stream: u32) {
+        let mut state = self.lock();
+        let Some(entry) = state.streams.get_mut(&stream) else {
+            return;
+        };
+        if !entry.begun && !entry.responded && entry.reset.is_none() {
+            entry.begun = true;
+            state.frame(stream, Kind::Begun, 0, &[]);
+            state.wake();
+        }
+    }
+
+    /// Answers a stream that the other end opened. `done` also ends the event's work, once all of the answer is sent.
+    /// A head that fits in no frame ends the stream with [`ResetCode::HeadTooLarge`].
     pub fn respond(&self, stream: u32, head: &[u8], body: Bytes, fin: bool, done: bool) {
         let mut state = self.lock();
         let Some(mut entry) = state.streams.remove(&stream) else {
             return;
         };
-        if entry.reset.is_none() && !entry.responded {
+        // At the edge there is no such notion: what answers an isolate may go on reading from it.
+        entry.pending_done |= done && self.side == Side::Isolate;
+        if head.len() > HEAD_BYTES_MAX {
+            let reset = Reset::new(ResetCode::HeadTooLarge, head.len().to_string());
+            state.send_reset(stream, &mut entry, &reset);
+        } else if entry.reset.is_none() && !entry.responded {
             entry.responded = true;
-            let flags = if done { DONE } else { 0 };
-            entry.done |= done;
-            state.send_head(stream, &mut entry, Kind::Respond, flags, head, body, fin);
+            state.send_head(stream, &mut entry, Kind::Respond, head, body, fin);
         }
+        state.settle(stream, &mut entry);
         state.keep_unless_over(stream, entry);
         state.wake();
     }
 
-    /// Says that an event's work is over, `waitUntil` included.
+    /// Says that an event's work is over, `waitUntil` included; the other end is told once all of its answer is sent.
     pub fn done(&self, stream: u32, cpu_us: u64) {
         let mut state = self.lock();
-        if let Some(mut entry) = state.streams.remove(&stream) {
-            entry.done = true;
-            state.keep_unless_over(stream, entry);
+        let Some(mut entry) = state.streams.remove(&stream) else {
+            return;
+        };
+        if cpu_us > 0 {
+            state.send_done(stream, &mut entry, cpu_us);
+        } else {
+            entry.pending_done = true;
+            state.settle(stream, &mut entry);
         }
-        frame::encode(&mut state.out, stream, Kind::Done, 0, &[&cpu_us.to_le_bytes()]);
+        state.keep_unless_over(stream, entry);
         state.wake();
     }
 
@@ -152,7 +201,7 @@ impl Mux {
 
     fn control(&self, stream: u32, kind: Kind, payload: &[u8]) {
         let mut state = self.lock();
-        frame::encode(&mut state.out, stream, kind, 0, &[payload]);
+        state.frame(stream, kind, 0, &[payload]);
         state.wake();
     }
 
@@ -162,13 +211,10 @@ impl Mux {
         let Some(mut entry) = state.streams.remove(&stream) else {
             return;
         };
-        if entry.reset.is_none() && !(entry.sent_fin && entry.received_fin) {
-            let code = [reset.code as u8];
-            let text = reset.text.as_bytes();
-            let text = text.get(..text.len().min(DATA_BYTES_MAX)).unwrap_or_default();
-            frame::encode(&mut state.out, stream, Kind::Reset, 0, &[&code, text]);
-            entry.end(reset.clone());
+        if !(entry.sent_fin && entry.received_fin) {
+            state.send_reset(stream, &mut entry, reset);
         }
+        state.settle(stream, &mut entry);
         state.keep_unless_over(stream, entry);
         state.wake();
     }
@@ -185,16 +231,19 @@ impl Mux {
         state.wake();
     }
 
-    /// Sends a piece now, whatever the credit: for use after [`Mux::poll_ready`] said yes.
+    /// Sends a piece as soon as there is credit. What has none waits here: ask [`Mux::poll_ready`] before.
     pub fn send(&self, stream: u32, chunk: Chunk) -> Result<(), Reset> {
         let mut state = self.lock();
         let Some(mut entry) = state.streams.remove(&stream) else {
-            return Err(Reset::new(ResetCode::Cancelled, "the stream is over"));
+            return Err(Reset::over());
         };
         let result = match &entry.reset {
             Some(reset) => Err(reset.clone()),
+            None if entry.sent_fin || entry.pending_fin => Err(Reset::over()),
             None => {
-                state.send_chunk(stream, &mut entry, chunk);
+                state.pending_bytes += chunk.bytes();
+                entry.pending.push_back(chunk);
+                state.pump(stream, &mut entry);
                 Ok(())
             }
         };
@@ -207,10 +256,13 @@ impl Mux {
     pub fn poll_ready(&self, stream: u32, cx: &mut Context<'_>) -> Poll<Result<(), Reset>> {
         let mut state = self.lock();
         let Some(entry) = state.streams.get_mut(&stream) else {
-            return Poll::Ready(Err(Reset::new(ResetCode::Cancelled, "the stream is over")));
+            return Poll::Ready(Err(Reset::over()));
         };
         if let Some(reset) = &entry.reset {
             return Poll::Ready(Err(reset.clone()));
+        }
+        if entry.sent_fin {
+            return Poll::Ready(Err(Reset::over()));
         }
         if entry.credit > 0 && entry.pending.is_empty() {
             return Poll::Ready(Ok(()));
@@ -219,11 +271,16 @@ impl Mux {
         Poll::Pending
     }
 
-    /// Whether the stream ended early. Shares its waker with [`Mux::poll_ready`]: one of the two may wait at a time.
+    /// Ready once the receiver takes no more. One task at a time may wait here or in [`Mux::poll_ready`].
+    pub(crate) fn poll_ended(&self, stream: u32, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_sender(stream, cx, |entry| entry.reset.is_some() || entry.sent_fin)
+    }
+
+    /// Why the stream ended early, once it did. Shares its waker with [`Mux::poll_ready`].
     pub fn poll_reset(&self, stream: u32, cx: &mut Context<'_>) -> Poll<Reset> {
         let mut state = self.lock();
         let Some(entry) = state.streams.get_mut(&stream) else {
-            return Poll::Ready(Reset::new(ResetCode::Cancelled, "the stream is over"));
+            return Poll::Ready(Reset::over());
         };
         if let Some(reset) = &entry.reset {
             return Poll::Ready(reset.clone());
@@ -232,11 +289,27 @@ impl Mux {
         Poll::Pending
     }
 
+    /// Ready once the receiver has begun to act on the stream, or never will.
+    pub(crate) fn poll_begun(&self, stream: u32, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_sender(stream, cx, |entry| entry.reset.is_some() || entry.begun || entry.done)
+    }
+
+    fn poll_sender(&self, stream: u32, cx: &mut Context<'_>, ready: impl Fn(&Stream) -> bool) -> Poll<()> {
+        let mut state = self.lock();
+        match state.streams.get_mut(&stream) {
+            Some(entry) if !ready(entry) => {
+                entry.writer = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
     pub(crate) fn poll_chunk(&self, stream: u32, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Reset>>> {
         let mut state = self.lock();
         let Some(mut entry) = state.streams.remove(&stream) else {
-            // A stream is forgotten once its reader knows how it ended.
-            return Poll::Ready(None);
+            // Its end was not seen: what was read is not the whole.
+            return Poll::Ready(Some(Err(Reset::over())));
         };
         let polled = match entry.queue.pop_front() {
             Some(chunk) => {
@@ -246,34 +319,74 @@ impl Mux {
             }
             None if entry.received_fin => Poll::Ready(None),
             None => match &entry.reset {
-                Some(reset) => {
-                    entry.told = true;
-                    Poll::Ready(Some(Err(reset.clone())))
-                }
+                Some(reset) => Poll::Ready(Some(Err(reset.clone()))),
                 None => {
                     entry.reader = Some(cx.waker().clone());
                     Poll::Pending
                 }
             },
         };
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            entry.reading = false;
+        }
         state.keep_unless_over(stream, entry);
         state.wake();
         polled
     }
 
+    /// Nobody will read what arrives on the stream.
     pub(crate) fn discard(&self, stream: u32) {
         let mut state = self.lock();
         let Some(mut entry) = state.streams.remove(&stream) else {
             return;
         };
         entry.discard = true;
-        entry.queue.clear();
+        entry.reading = false;
         let bytes = std::mem::take(&mut entry.queued);
+        entry.queue.clear();
         state.consumed(stream, &mut entry, bytes);
         state.keep_unless_over(stream, entry);
         state.wake();
     }
 
+    /// Ends every stream: the connection is gone. Those on which nothing was begun can be opened again elsewhere.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.out = BytesMut::new();
+        state.pending_bytes = 0;
+        let side = state.side;
+        state.streams.retain(|stream, entry| {
+            let ours = (*stream % 2 == 1) == (side == Side::Edge);
+            entry.end(if ours && !entry.begun { Reset::refused() } else { Reset::lost() });
+            entry.done = true;
+            // A reader is yet to be told.
+            entry.reading
+        });
+    }
+
+    /// Whether the connection is gone.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Moves the waiting bytes into `into`, or remembers whom to wake when there are some.
+    pub(crate) fn take_out(&self, into: &mut BytesMut, cx: &Context<'_>) -> bool {
+        let mut state = self.lock();
+        if state.out.is_empty() {
+            if !state.flush.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                state.flush = Some(cx.waker().clone());
+            }
+            return false;
+        }
+        std::mem::swap(&mut state.out, into);
+        true
+    }
+}
+
+// === impl Mux: what the driver does ===
+
+impl Mux {
     /// Acts on one received frame.
     pub(crate) fn receive(self: &Arc<Self>, frame: Frame) -> Result<Received, DoorError> {
         match frame.kind {
@@ -282,12 +395,27 @@ impl Mux {
             Kind::Data | Kind::Message | Kind::Close => self.receive_chunk(frame),
             Kind::Credit => self.receive_credit(&frame),
             Kind::Reset => Ok(self.receive_reset(&frame)),
-            Kind::Done => self.receive_done(&frame),
-            Kind::Log => Ok(Received::Log { stream: frame.stream, record: frame.payload }),
+            Kind::Done if self.side == Side::Edge => self.receive_done(&frame),
+            Kind::Begun if self.side == Side::Edge => {
+                self.note_begun(frame.stream);
+                Ok(Received::Nothing)
+            }
+            Kind::Log if self.side == Side::Edge => {
+                self.note_begun(frame.stream);
+                Ok(Received::Log { stream: frame.stream, record: frame.payload })
+            }
             Kind::Load if self.side == Side::Isolate => Ok(Received::Load(frame.payload)),
             Kind::Ready if self.side == Side::Edge => Ok(Received::Ready(frame.payload)),
             Kind::Condemned if self.side == Side::Edge => Ok(Received::Condemned(frame.payload)),
-            Kind::Load | Kind::Ready | Kind::Condemned => Err(DoorError::Protocol("frame from the wrong side")),
+            Kind::Load | Kind::Ready | Kind::Condemned | Kind::Done | Kind::Begun | Kind::Log => {
+                Err(DoorError::Protocol("frame from the wrong side"))
+            }
+        }
+    }
+
+    fn note_begun(&self, stream: u32) {
+        if let Some(entry) = self.lock().streams.get_mut(&stream) {
+            entry.mark_begun();
         }
     }
 
@@ -307,6 +435,7 @@ impl Mux {
         }
         let mut entry = Stream::new(self.side == Side::Edge);
         entry.received_fin = fin;
+        entry.reading = !fin;
         if state.streams.insert(frame.stream, entry).is_some() {
             return Err(DoorError::Protocol("stream opened twice"));
         }
@@ -321,22 +450,25 @@ impl Mux {
         let (head, first) = frame::split_head(frame.payload)?;
         let mut state = self.lock();
         let Some(mut entry) = state.streams.remove(&stream) else {
-            return Ok(Received::Done { stream: 0, cpu_us: 0 });
+            return Ok(Received::Nothing);
         };
-        entry.received_fin = fin;
-        entry.done |= done;
-        let Some(reply) = entry.reply.take() else {
-            if entry.reset.is_some() {
-                state.keep_unless_over(stream, entry);
-                return Ok(Received::Nothing);
-            }
+        entry.mark_begun();
+        entry.received_fin |= fin;
+        if done {
+            state.event_over(&mut entry);
+        }
+        let reply = entry.reply.take();
+        entry.reading = !fin && reply.is_some();
+        if reply.is_none() && entry.reset.is_none() {
             return Err(DoorError::Protocol("stream answered twice"));
-        };
+        }
         state.keep_unless_over(stream, entry);
         drop(state);
-        let rest = (!fin).then(|| (Arc::clone(self), stream));
-        // A receiver that is gone no longer wants the answer; dropping the body discards the rest.
-        let _ = reply.send(Ok(Reply { stream, head: Head(head), body: Inbound::new(first, rest) }));
+        if let Some(reply) = reply {
+            let rest = (!fin).then(|| (Arc::clone(self), stream));
+            // A receiver that is gone no longer wants the answer; dropping the body discards the rest.
+            let _ = reply.send(Ok(Reply { stream, head: Head(head), body: Inbound::new(first, rest) }));
+        }
         if done { Ok(Received::Done { stream, cpu_us: 0 }) } else { Ok(Received::Nothing) }
     }
 
@@ -348,17 +480,25 @@ impl Mux {
         if entry.received_fin {
             return Err(DoorError::Protocol("data after the end of a stream"));
         }
-        entry.received_fin |= frame.has(FIN);
+        if entry.reply.is_some() {
+            return Err(DoorError::Protocol("data before the head of an answer"));
+        }
         let stream = frame.stream;
+        entry.mark_begun();
+        entry.received_fin = frame.has(FIN);
+        let done = frame.has(DONE);
+        if done {
+            state.event_over(&mut entry);
+        }
         let Some(chunk) = chunk_of(frame, &mut entry)? else {
             state.streams.insert(stream, entry);
             return Ok(Received::Nothing);
         };
-        if entry.discard {
+        if entry.discard || entry.reset.is_some() {
             state.consumed(stream, &mut entry, chunk.bytes());
         } else if chunk != Chunk::Data(Bytes::new()) {
             // A WebSocket message may exceed the window on its own; what was queued before it may not.
-            if entry.queued > crate::stream::WINDOW_BYTES {
+            if entry.queued > WINDOW_BYTES {
                 return Err(DoorError::Protocol("more sent than there was credit for"));
             }
             entry.queued += chunk.bytes();
@@ -370,7 +510,7 @@ impl Mux {
         if let Some(reader) = reader {
             reader.wake();
         }
-        Ok(Received::Nothing)
+        if done { Ok(Received::Done { stream, cpu_us: 0 }) } else { Ok(Received::Nothing) }
     }
 
     fn receive_credit(&self, frame: &Frame) -> Result<Received, DoorError> {
@@ -378,7 +518,11 @@ impl Mux {
             frame.payload.as_ref().try_into().map_err(|_| DoorError::Protocol("credit of the wrong size"))?;
         let mut state = self.lock();
         if let Some(mut entry) = state.streams.remove(&frame.stream) {
-            entry.credit = entry.credit.saturating_add(u32::from_le_bytes(bytes) as isize);
+            entry.mark_begun();
+            entry.credit += i64::from(u32::from_le_bytes(bytes));
+            if entry.credit > WINDOW_BYTES as i64 {
+                return Err(DoorError::Protocol("more credit than the window"));
+            }
             state.pump(frame.stream, &mut entry);
             if entry.credit > 0
                 && let Some(writer) = entry.writer.take()
@@ -399,8 +543,12 @@ impl Mux {
         let Some(mut entry) = state.streams.remove(&frame.stream) else {
             return Received::Nothing;
         };
+        entry.mark_begun();
+        state.forget_pending(&entry);
         entry.end(reset.clone());
+        state.settle(frame.stream, &mut entry);
         state.keep_unless_over(frame.stream, entry);
+        state.wake();
         Received::Reset { stream: frame.stream, reset }
     }
 
@@ -409,40 +557,14 @@ impl Mux {
             frame.payload.as_ref().try_into().map_err(|_| DoorError::Protocol("done of the wrong size"))?;
         let mut state = self.lock();
         if let Some(mut entry) = state.streams.remove(&frame.stream) {
-            entry.done = true;
+            state.event_over(&mut entry);
+            if !entry.received_fin && entry.reset.is_none() {
+                // An isolate says so after all of its answer, or not at all.
+                entry.end(Reset::new(ResetCode::Failed, "the event ended before its answer did"));
+            }
             state.keep_unless_over(frame.stream, entry);
         }
         Ok(Received::Done { stream: frame.stream, cpu_us: u64::from_le_bytes(bytes) })
-    }
-
-    /// Ends every stream: the connection is gone.
-    pub(crate) fn close(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        for (stream, mut entry) in std::mem::take(&mut state.streams) {
-            entry.end(Reset::lost());
-            // What has arrived may still be read, and why no more comes.
-            entry.done = true;
-            state.keep_unless_over(stream, entry);
-        }
-    }
-
-    /// Whether the connection is gone.
-    pub fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
-    /// Moves the waiting bytes into `into`, or remembers whom to wake when there are some.
-    pub(crate) fn take_out(&self, into: &mut BytesMut, cx: &Context<'_>) -> bool {
-        let mut state = self.lock();
-        if state.out.is_empty() {
-            if !state.flush.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                state.flush = Some(cx.waker().clone());
-            }
-            return false;
-        }
-        std::mem::swap(&mut state.out, into);
-        true
     }
 }
 
@@ -471,25 +593,7 @@ fn chunk_of(frame: Frame, entry: &mut Stream) -> Result<Option<Chunk>, DoorError
     }))
 }
 
-impl Stream {
-    /// Ends the stream and wakes everyone who waits on it.
-    fn end(&mut self, reset: Reset) {
-        if let Some(reply) = self.reply.take() {
-            // Nobody waits: then nobody needs to know.
-            let _ = reply.send(Err(reset.clone()));
-            self.discard = true;
-        }
-        self.pending = Bytes::new();
-        if !self.received_fin {
-            self.queue.clear();
-            self.queued = 0;
-        }
-        self.reset.get_or_insert(reset);
-        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
-            waker.wake();
-        }
-    }
-}
+// === impl State ===
 
 impl State {
     fn wake(&mut self) {
@@ -500,75 +604,125 @@ impl State {
         }
     }
 
+    /// Every frame leaves by here, and none once the connection is gone.
+    fn frame(&mut self, stream: u32, kind: Kind, flags: u8, parts: &[&[u8]]) {
+        if !matches!(kind, Kind::Begun | Kind::Respond | Kind::Done | Kind::Reset) {
+            self.effects += 1;
+        }
+        if !self.closed {
+            frame::encode(&mut self.out, stream, kind, flags, parts);
+        }
+    }
+
     fn keep_unless_over(&mut self, stream: u32, entry: Stream) {
         if !entry.is_over() {
             self.streams.insert(stream, entry);
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one call per kind of head frame, each naming its parts")]
-    fn send_head(
-        &mut self,
-        stream: u32,
-        entry: &mut Stream,
-        kind: Kind,
-        flags: u8,
-        head: &[u8],
-        mut body: Bytes,
-        fin: bool,
-    ) {
+    /// The other end says that the event's work is over: it takes nothing more.
+    fn event_over(&mut self, entry: &mut Stream) {
+        self.forget_pending(entry);
+        entry.done = true;
+        entry.stop_sending();
+    }
+
+    fn forget_pending(&mut self, entry: &Stream) {
+        let bytes: usize = entry.pending.iter().map(Chunk::bytes).sum();
+        self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
+    }
+
+    fn send_head(&mut self, stream: u32, entry: &mut Stream, kind: Kind, head: &[u8], mut body: Bytes, fin: bool) {
         let first = body.split_to(body.len().min(DATA_BYTES_MAX));
         let whole = fin && body.is_empty();
-        let flags = if whole { flags | FIN } else { flags };
-        frame::encode_head(&mut self.out, stream, kind, flags, head, &first);
-        entry.sent_fin = whole;
-        entry.pending = body;
-        entry.pending_fin = fin;
+        let mut flags = 0;
+        if whole {
+            flags |= FIN;
+            if entry.pending_done {
+                flags |= DONE;
+                entry.mark_done();
+            }
+        }
+        let head_length = (head.len() as u32).to_le_bytes();
+        self.frame(stream, kind, flags, &[&head_length, head, &first]);
+        entry.sent_fin |= whole;
+        entry.pending_fin |= fin;
+        if !body.is_empty() {
+            self.pending_bytes += body.len();
+            entry.pending.push_back(Chunk::Data(body));
+        }
         self.pump(stream, entry);
+    }
+
+    fn send_reset(&mut self, stream: u32, entry: &mut Stream, reset: &Reset) {
+        if entry.reset.is_some() {
+            return;
+        }
+        let text = reset.text.as_bytes();
+        let text = text.get(..text.len().min(RESET_BYTES_MAX)).unwrap_or_default();
+        self.frame(stream, Kind::Reset, 0, &[&[reset.code as u8], text]);
+        self.forget_pending(entry);
+        entry.end(reset.clone());
+    }
+
+    /// Tells that the event's work is over, once nothing of its answer is left to send.
+    fn settle(&mut self, stream: u32, entry: &mut Stream) {
+        let sent = entry.reset.is_some() || entry.sent_fin || !entry.responded || !entry.pending_fin;
+        if entry.pending_done && !entry.done && sent {
+            self.send_done(stream, entry, 0);
+        }
+    }
+
+    fn send_done(&mut self, stream: u32, entry: &mut Stream, cpu_us: u64) {
+        if self.side == Side::Isolate {
+            self.frame(stream, Kind::Done, 0, &[&cpu_us.to_le_bytes()]);
+            self.forget_pending(entry);
+            entry.mark_done();
+        }
     }
 
     /// Sends what is pending as far as the credit goes.
     fn pump(&mut self, stream: u32, entry: &mut Stream) {
-        while !entry.pending.is_empty() && entry.credit > 0 {
-            let piece = entry.pending.len().min(entry.credit.unsigned_abs()).min(DATA_BYTES_MAX);
-            let data = entry.pending.split_to(piece);
-            entry.credit -= piece as isize;
-            frame::encode(&mut self.out, stream, Kind::Data, 0, &[&data]);
+        while entry.credit > 0
+            && let Some(chunk) = entry.pending.pop_front()
+        {
+            self.pending_bytes = self.pending_bytes.saturating_sub(chunk.bytes());
+            entry.credit -= chunk.bytes() as i64;
+            match chunk {
+                Chunk::Data(mut data) => {
+                    let room = (entry.credit + data.len() as i64).clamp(0, DATA_BYTES_MAX as i64) as usize;
+                    let piece = data.split_to(data.len().min(room));
+                    self.frame(stream, Kind::Data, 0, &[&piece]);
+                    if !data.is_empty() {
+                        entry.credit += data.len() as i64;
+                        self.pending_bytes += data.len();
+                        entry.pending.push_front(Chunk::Data(data));
+                    }
+                }
+                Chunk::Message { text, data } => {
+                    let flags = if text { TEXT } else { 0 };
+                    let mut rest = &data[..];
+                    while let Some((piece, after)) =
+                        rest.split_at_checked(FRAME_BYTES_MAX).filter(|(_, a)| !a.is_empty())
+                    {
+                        self.frame(stream, Kind::Message, flags | MORE, &[piece]);
+                        rest = after;
+                    }
+                    self.frame(stream, Kind::Message, flags, &[rest]);
+                }
+                Chunk::Close { code, reason } => {
+                    self.frame(stream, Kind::Close, 0, &[&code.to_le_bytes(), reason.as_bytes()]);
+                }
+            }
         }
         if entry.pending.is_empty() && entry.pending_fin && !entry.sent_fin && entry.reset.is_none() {
             entry.sent_fin = true;
-            frame::encode(&mut self.out, stream, Kind::Data, FIN, &[]);
-        }
-    }
-
-    fn send_chunk(&mut self, stream: u32, entry: &mut Stream, chunk: Chunk) {
-        if !matches!(chunk, Chunk::Data(_)) {
-            entry.credit = entry.credit.saturating_sub(chunk.bytes() as isize);
-        }
-        match chunk {
-            Chunk::Data(data) => {
-                // Never reorder: what is pending goes first.
-                if entry.pending.is_empty() {
-                    entry.pending = data;
-                } else {
-                    let mut joined = BytesMut::from(&entry.pending[..]);
-                    joined.extend_from_slice(&data);
-                    entry.pending = joined.freeze();
-                }
-                self.pump(stream, entry);
+            let mut flags = FIN;
+            if entry.pending_done && !entry.done {
+                flags |= DONE;
+                entry.mark_done();
             }
-            Chunk::Message { text, data } => {
-                let flags = if text { TEXT } else { 0 };
-                let mut rest = &data[..];
-                while let Some((piece, after)) = rest.split_at_checked(FRAME_BYTES_MAX).filter(|(_, a)| !a.is_empty()) {
-                    frame::encode(&mut self.out, stream, Kind::Message, flags | MORE, &[piece]);
-                    rest = after;
-                }
-                frame::encode(&mut self.out, stream, Kind::Message, flags, &[rest]);
-            }
-            Chunk::Close { code, reason } => {
-                frame::encode(&mut self.out, stream, Kind::Close, 0, &[&code.to_le_bytes(), reason.as_bytes()]);
-            }
+            self.frame(stream, Kind::Data, flags, &[]);
         }
     }
 
@@ -577,7 +731,10 @@ impl State {
         if entry.uncredited >= CREDIT_STEP_BYTES && !entry.received_fin && entry.reset.is_none() {
             let credit = (entry.uncredited as u32).to_le_bytes();
             entry.uncredited = 0;
-            frame::encode(&mut self.out, stream, Kind::Credit, 0, &[&credit]);
+            self.frame(stream, Kind::Credit, 0, &[&credit]);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,8 @@ pub enum ResetCode {
     Limit = 4,
     /// The connection, or the process at its other end, is gone.
     Lost = 5,
+    /// The answer's head is larger than a frame may carry; the text is its size in bytes.
+    HeadTooLarge = 6,
 }
 
 impl ResetCode {
@@ -62,6 +64,7 @@ impl ResetCode {
             3 => Self::Refused,
             4 => Self::Limit,
             5 => Self::Lost,
+            6 => Self::HeadTooLarge,
             _ => Self::Failed,
         }
     }
@@ -84,6 +87,15 @@ impl Reset {
     pub(crate) fn lost() -> Self {
         Self::new(ResetCode::Lost, "the process that ran this worker ended")
     }
+
+    /// Nothing was done about the stream, so it may be opened again elsewhere.
+    pub(crate) fn refused() -> Self {
+        Self::new(ResetCode::Refused, "the process that was to run this worker ended before it began")
+    }
+
+    pub(crate) fn over() -> Self {
+        Self::new(ResetCode::Cancelled, "the stream is over")
+    }
 }
 
 /// The answer to a stream.
@@ -105,27 +117,31 @@ pub struct Opened {
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
     pub queue: VecDeque<Chunk>,
-    /// What is in the queue takes so much of the window.
+    /// Bytes in `queue`.
     pub queued: usize,
+    /// An [`Inbound`] will still ask for what arrives: the stream stays until it was told of the end.
+    pub reading: bool,
     /// Bytes the user consumed and that the sender has not been told of.
     pub uncredited: usize,
-    /// Bytes this end may still send. A WebSocket message goes out whole, and may leave it below zero.
-    pub credit: isize,
+    /// Bytes this end may still send; below zero after a message that was larger than what was left.
+    pub credit: i64,
     /// What arrived of a WebSocket message of several frames.
     pub partial: BytesMut,
-    /// Bytes accepted for sending that the credit does not cover yet.
-    pub pending: Bytes,
+    /// Accepted for sending; the credit does not cover it yet.
+    pub pending: VecDeque<Chunk>,
     pub pending_fin: bool,
+    /// The event's work is over; the other end is told once all of the answer is sent.
+    pub pending_done: bool,
     pub received_fin: bool,
     pub sent_fin: bool,
     pub responded: bool,
+    /// The other end began to act on the stream, as far as is known here.
+    pub begun: bool,
     /// The event's work is over (streams that the edge opened), or there is no such notion (the others).
     pub done: bool,
     /// Nobody will read what arrives.
     pub discard: bool,
     pub reset: Option<Reset>,
-    /// The reader knows of the reset.
-    pub told: bool,
     pub reader: Option<Waker>,
     pub writer: Option<Waker>,
     pub reply: Option<oneshot::Sender<Result<Reply, Reset>>>,
@@ -133,14 +149,61 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(done: bool) -> Self {
-        Self { credit: WINDOW_BYTES as isize, done, ..Self::default() }
+        Self { credit: WINDOW_BYTES as i64, done, ..Self::default() }
     }
 
-    /// Nothing more can happen on this stream.
+    /// Nothing more can happen on this stream, and everyone who waits on it knows.
     pub(crate) fn is_over(&self) -> bool {
-        // A reader that was not told of a reset would take what it has for the whole.
-        let read = self.discard || (self.queue.is_empty() && (self.received_fin || self.told));
-        self.done && read && (self.reset.is_some() || (self.sent_fin && self.received_fin))
+        self.done && !self.reading && (self.reset.is_some() || (self.sent_fin && self.received_fin))
+    }
+
+    /// Ends the stream and wakes everyone who waits on it. What arrived whole can still be read.
+    pub(crate) fn end(&mut self, reset: Reset) {
+        if let Some(reply) = self.reply.take() {
+            // Nobody waits: then nobody needs to know.
+            let _ = reply.send(Err(reset.clone()));
+        }
+        self.pending.clear();
+        if !self.received_fin {
+            self.queue.clear();
+            self.queued = 0;
+        }
+        self.reset.get_or_insert(reset);
+        self.wake();
+    }
+
+    /// The other end acted on the stream.
+    pub(crate) fn mark_begun(&mut self) {
+        if !std::mem::replace(&mut self.begun, true)
+            && let Some(writer) = self.writer.take()
+        {
+            writer.wake();
+        }
+    }
+
+    /// Nobody at the other end takes what this end would still send.
+    pub(crate) fn stop_sending(&mut self) {
+        self.pending.clear();
+        self.sent_fin = true;
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+
+    /// The event's work is over at this end, which is where it ran: what still arrives for it is of no use.
+    pub(crate) fn mark_done(&mut self) {
+        self.done = true;
+        self.reading = false;
+        self.sent_fin = true;
+        if !self.received_fin {
+            self.end(Reset::over());
+        }
+    }
+
+    fn wake(&mut self) {
+        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+            waker.wake();
+        }
     }
 }
 
@@ -235,10 +298,22 @@ impl Outbound {
         self.mux.send(self.stream, chunk)
     }
 
+    /// Resolves when the receiver takes no more.
+    pub async fn ended(&self) {
+        std::future::poll_fn(|cx| self.mux.poll_ended(self.stream, cx)).await
+    }
+
     /// Says that nothing more will be sent.
     pub fn finish(mut self) {
         self.finished = true;
         self.mux.finish(self.stream);
+    }
+
+    /// Says that nothing more will be sent, and resolves when the receiver has begun to act on it, or never will.
+    pub async fn finished(mut self) {
+        self.finished = true;
+        self.mux.finish(self.stream);
+        std::future::poll_fn(|cx| self.mux.poll_begun(self.stream, cx)).await
     }
 
     /// Ends the stream with a reason.

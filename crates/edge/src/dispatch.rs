@@ -5,33 +5,39 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use selvedge_assets::{Answer, AssetRequest, Decision};
-use selvedge_door::{Chunk, Inbound, Mux, Opened, Outbound, Reply, Reset, ResetCode};
+use selvedge_door::{Inbound, Mux, OpenError, Opened, Outbound, Reply, Reset, ResetCode};
 use selvedge_model::{Failure, LimitName};
+use tokio::sync::oneshot;
 
 use crate::body::EdgeBody;
 use crate::deployed::{Assets, Deployed};
-use crate::edge::{Edge, RequestId};
+use crate::edge::{Broken, Edge, RequestId};
 use crate::head::{self, BadHead};
 use crate::instance::Instance;
 use crate::late::Late;
 use crate::pages::{self, About};
 use crate::pool::{NoInstance, Pool};
 use crate::sockets;
+use crate::upload::{self, Upload};
 
-/// How many instances an event that none has begun is tried on.
-const TRIES: usize = 4;
+/// How many instances an event that none has begun is tried on: each that ends before it begins the event does so
+/// because of another event, and as many may have come before this one.
+const TRIES: usize = 32;
+/// How many runner processes may die before they begin an event that is tried again: an event that kills its process
+/// before it is known to have begun looks the same, and must not kill one after another.
+const DEATHS_MAX: usize = 2;
 
 /// What an event brings with its head.
 pub enum EventBody {
     /// All of it.
     Whole(Bytes),
     /// A client's body, as it arrives.
-    Client(Incoming),
+    Client(Upload),
     /// What another isolate sends.
     Isolate(Inbound),
     /// Nothing yet: the messages of a WebSocket follow.
@@ -83,6 +89,7 @@ pub async fn send(
     let wall = Duration::from_millis(pool.deployed.version.manifest.limits.wall_ms);
     let deadline = Instant::now() + wall;
     let mut reason = String::new();
+    let mut deaths = 0;
     for _ in 0..TRIES {
         let instance = pool.instance(edge).await.map_err(|error| match error {
             NoInstance::Failed(failure) => NoAnswer::Failed(failure),
@@ -96,19 +103,37 @@ pub async fn send(
         instance.name(stream, request_id, deadline);
         let opened = match instance.mux.open(stream, head, first, whole) {
             Ok(opened) => opened,
-            Err(error) => {
+            Err(OpenError::Closed) => {
                 instance.unbegin(stream);
-                reason = error.to_string();
+                reason = OpenError::Closed.to_string();
                 continue;
             }
-        };
-        send_body(&pool.deployed, &instance.mux, stream, request_id, &mut body);
-        match await_reply(&instance, opened).await {
-            Ok(reply) => return Ok(Answered { instance, reply }),
-            Err(reset) if reset.code == ResetCode::Refused && matches!(body, EventBody::Whole(_)) => {
-                reason = reset.text;
+            Err(error) => {
+                instance.forget(stream);
+                return Err(NoAnswer::Unavailable(error.to_string()));
             }
-            Err(reset) => return Err(no_answer(&pool.deployed, reset)),
+        };
+        let sending = send_body(&pool.deployed, &instance.mux, stream, request_id, body);
+        match await_reply(&instance, opened).await {
+            Ok(reply) => {
+                sending.settle();
+                return Ok(Answered { instance, reply });
+            }
+            Err(reset) if reset.code == ResetCode::Refused => {
+                deaths += usize::from(!instance.is_condemned());
+                if deaths == DEATHS_MAX {
+                    return Err(NoAnswer::Lost(reset.text));
+                }
+                reason = reset.text;
+                body = match sending.back().await {
+                    Some(body) => body,
+                    None => break,
+                };
+            }
+            Err(reset) => {
+                sending.settle();
+                return Err(no_answer(&pool.deployed, request_id, reset));
+            }
         }
     }
     Err(NoAnswer::Unavailable(format!("no instance took the request: {reason}")))
@@ -122,55 +147,66 @@ async fn await_reply(instance: &Instance, opened: Opened) -> Result<Reply, Reset
     reply.unwrap_or_else(|_| Err(Reset::new(ResetCode::Lost, "the process that ran this worker ended")))
 }
 
-fn send_body(deployed: &Arc<Deployed>, mux: &Arc<Mux>, stream: u32, request_id: RequestId, body: &mut EventBody) {
-    if matches!(body, EventBody::Whole(_) | EventBody::Messages) {
-        return;
+/// The sending of an event's body, which may have to be done again.
+enum Sending {
+    Whole(Bytes),
+    Client(oneshot::Receiver<Upload>),
+    Messages,
+    /// What an isolate sends is not kept.
+    Isolate,
+}
+
+impl Sending {
+    /// The event has an answer: nothing is sent again.
+    fn settle(self) {
+        if let Self::Client(mut upload) = self {
+            upload.close();
+            if let Ok(upload) = upload.try_recv() {
+                tokio::spawn(upload.linger());
+            }
+        }
     }
-    let outbound = Outbound::new(Arc::clone(mux), stream);
-    match std::mem::replace(body, EventBody::Messages) {
-        EventBody::Whole(_) | EventBody::Messages => {}
-        EventBody::Client(incoming) => {
-            tokio::spawn(upload(Arc::clone(deployed), request_id, incoming, outbound));
+
+    /// The body to send again, after an instance that never began the event.
+    async fn back(self) -> Option<EventBody> {
+        match self {
+            Self::Whole(bytes) => Some(EventBody::Whole(bytes)),
+            Self::Client(upload) => upload.await.ok().map(EventBody::Client),
+            Self::Messages => Some(EventBody::Messages),
+            Self::Isolate => None,
+        }
+    }
+}
+
+fn send_body(deployed: &Arc<Deployed>, mux: &Arc<Mux>, stream: u32, request_id: RequestId, body: EventBody) -> Sending {
+    match body {
+        EventBody::Whole(bytes) => Sending::Whole(bytes),
+        EventBody::Messages => Sending::Messages,
+        EventBody::Client(upload) => {
+            let (back, returned) = oneshot::channel();
+            let outbound = Outbound::new(Arc::clone(mux), stream);
+            tokio::spawn(upload.run(Arc::clone(deployed), request_id, outbound, back));
+            Sending::Client(returned)
         }
         EventBody::Isolate(inbound) => {
-            tokio::spawn(crate::relay::pipe(inbound, outbound));
+            tokio::spawn(crate::relay::pipe(inbound, Outbound::new(Arc::clone(mux), stream)));
+            Sending::Isolate
         }
     }
 }
 
-/// Sends a client's body on, as far as the limit allows.
-async fn upload(deployed: Arc<Deployed>, request_id: RequestId, mut incoming: Incoming, mut outbound: Outbound) {
-    let allowed = deployed.version.manifest.limits.request_body_bytes;
-    let mut used = 0_u64;
-    while let Some(frame) = incoming.frame().await {
-        let data = match frame.map(http_body::Frame::into_data) {
-            Ok(Ok(data)) => data,
-            Ok(Err(_trailers)) => continue,
-            Err(error) => {
-                return outbound.fail(&Reset::new(ResetCode::Cancelled, error.to_string()));
-            }
-        };
-        used += data.len() as u64;
-        if used > allowed {
-            let failure = deployed.limit(&request_id.to_string(), LimitName::RequestBodyBytes, used, allowed);
-            let text = serde_json::to_string(&failure).unwrap_or_default();
-            return outbound.fail(&Reset::new(ResetCode::Limit, text));
-        }
-        if outbound.send(Chunk::Data(data)).await.is_err() {
-            // The isolate wants no more of it.
-            return outbound.finish();
-        }
-    }
-    outbound.finish();
-}
-
-fn no_answer(deployed: &Deployed, reset: Reset) -> NoAnswer {
+fn no_answer(deployed: &Deployed, request_id: RequestId, reset: Reset) -> NoAnswer {
     match reset.code {
         ResetCode::Lost => NoAnswer::Lost(reset.text),
         ResetCode::Refused => NoAnswer::Unavailable(reset.text),
         ResetCode::Cancelled => NoAnswer::Cancelled,
+        ResetCode::HeadTooLarge => {
+            let used = reset.text.parse().unwrap_or_default();
+            let allowed = u64::from(deployed.version.manifest.limits.response_header_bytes);
+            NoAnswer::Failed(deployed.limit(&request_id.to_string(), LimitName::ResponseHeaderBytes, used, allowed))
+        }
         ResetCode::Failed | ResetCode::Limit => match serde_json::from_str(&reset.text) {
-            Ok(failure) => NoAnswer::Failed(deployed.map(failure)),
+            Ok(failure) => NoAnswer::Failed(deployed.map(failure).of_request(&request_id.to_string())),
             Err(_) => NoAnswer::Lost(reset.text),
         },
     }
@@ -201,8 +237,8 @@ pub async fn serve(edge: Arc<Edge>, inquiry: Inquiry) -> Response<EdgeBody> {
     };
     let host = host_of(&authority).to_ascii_lowercase();
     let Some(pool) = edge.worker_at(&host) else {
-        if let Some(message) = edge.name_at(&host).and_then(|name| edge.broken_message(&name)) {
-            return pages::broken(&inquiry.parts.headers, &message);
+        if let Some(broken) = edge.name_at(&host).and_then(|name| edge.broken_of(&name)) {
+            return does_not_start(&edge, &inquiry.parts.headers, &broken);
         }
         let names = edge.workers();
         let known =
@@ -232,6 +268,19 @@ pub async fn serve(edge: Arc<Edge>, inquiry: Inquiry) -> Response<EdgeBody> {
         return pages::plain(&inquiry.parts.headers, StatusCode::NOT_FOUND, "not_found", "no asset has this path");
     }
     run(edge, pool, inquiry, authority, request_id).await
+}
+
+/// The worker has no version that builds and starts.
+fn does_not_start(edge: &Edge, headers: &HeaderMap, broken: &Broken) -> Response<EdgeBody> {
+    match &broken.failure {
+        Some(failure @ Failure::Limit { error }) => {
+            let request_id = edge.request_id().to_string();
+            let author = edge.config().author;
+            let about = About { worker: &error.worker, version: &error.version, request_id: &request_id, author };
+            pages::failure(headers, about, failure)
+        }
+        _ => pages::broken(headers, &broken.message),
+    }
 }
 
 /// Serves a file of the worker.
@@ -335,6 +384,7 @@ async fn run(
     if let Some(length) = content_length(&inquiry.parts.headers)
         && length > limits.request_body_bytes
     {
+        tokio::spawn(upload::linger(inquiry.body));
         let failure = deployed.limit(&request_id, LimitName::RequestBodyBytes, length, limits.request_body_bytes);
         return failed(&edge, &inquiry.parts.headers, about, &failure);
     }
@@ -362,12 +412,12 @@ async fn run(
     } else if inquiry.body.is_end_stream() {
         EventBody::Whole(Bytes::new())
     } else {
-        EventBody::Client(inquiry.body)
+        EventBody::Client(Upload::new(inquiry.body))
     };
     match send(&edge, &pool, id, &head, body).await {
         Ok(answered) => match response_of(&edge, &deployed, answered, upgrade, &inquiry.parts, &request_id) {
-            Ok(response) => match edge.broken_message(about.worker) {
-                Some(message) => pages::with_notice(response, &message),
+            Ok(response) => match edge.broken_of(about.worker) {
+                Some(broken) => pages::with_notice(response, &broken.message),
                 None => response,
             },
             Err(failure) => failed(&edge, &inquiry.parts.headers, about, &failure),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use selvedge_cache::{CacheLimits, HttpCache};
+use selvedge_model::Failure;
 use selvedge_outbound::Outbound;
 use selvedge_runner::Runners;
 
@@ -46,6 +47,14 @@ pub struct EdgeConfig {
     pub memory_bytes_max: u64,
 }
 
+/// What is wrong with the newest source of a worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Broken {
+    pub message: String,
+    /// Why it does not start, where it got so far.
+    pub failure: Option<Failure>,
+}
+
 /// An edge.
 pub struct Edge {
     config: EdgeConfig,
@@ -55,7 +64,7 @@ pub struct Edge {
     records: Arc<dyn Records>,
     workers: RwLock<HashMap<String, Arc<Pool>>>,
     /// What is wrong with the newest source of a worker whose last good version serves.
-    broken: RwLock<HashMap<String, String>>,
+    broken: RwLock<HashMap<String, Broken>>,
     any_broken: AtomicBool,
     next_id: AtomicU64,
 }
@@ -100,6 +109,11 @@ impl Edge {
         &*self.records
     }
 
+    /// Events that are not over, of all workers.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.workers.read().values().map(|pool| pool.in_flight()).sum()
+    }
+
     /// The process that runs workers now: for those who watch it.
     pub fn runner_pid(&self) -> Option<u32> {
         self.runners.serving_pid()
@@ -134,13 +148,13 @@ impl Edge {
     }
 
     /// The newest source of a worker does not build or start. What served before goes on, and says so to its author.
-    pub fn broken(&self, worker: &str, message: &str) {
-        self.broken.write().insert(worker.to_owned(), message.to_owned());
+    pub fn broken(&self, worker: &str, message: &str, failure: Option<Failure>) {
+        self.broken.write().insert(worker.to_owned(), Broken { message: message.to_owned(), failure });
         self.any_broken.store(true, Ordering::Release);
     }
 
     /// What is wrong with the newest source of a worker.
-    pub(crate) fn broken_message(&self, worker: &str) -> Option<String> {
+    pub(crate) fn broken_of(&self, worker: &str) -> Option<Broken> {
         if !self.any_broken.load(Ordering::Acquire) {
             return None;
         }

@@ -39,6 +39,8 @@ pub struct Instance {
     in_flight: AtomicUsize,
     /// Takes no more events.
     retired: AtomicBool,
+    /// Its limits ended it.
+    condemned: AtomicBool,
     /// Milliseconds after `epoch` when it last began an event.
     used_ms: AtomicU64,
     epoch: Instant,
@@ -63,6 +65,7 @@ impl Instance {
             deployed,
             in_flight: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
+            condemned: AtomicBool::new(false),
             used_ms: AtomicU64::new(0),
             epoch: Instant::now(),
             events: Mutex::default(),
@@ -135,6 +138,16 @@ impl Instance {
         self.live.lock().get(&stream).map(|live| live.request_id.to_string()).unwrap_or_default()
     }
 
+    /// Whether its limits ended it, rather than the end of its process.
+    pub fn is_condemned(&self) -> bool {
+        self.condemned.load(Ordering::Acquire)
+    }
+
+    /// Counts an event out that was never sent.
+    pub fn forget(&self, stream: u32) {
+        self.over(stream);
+    }
+
     /// Counts an event out that never began: the instance is gone.
     pub fn unbegin(&self, stream: u32) {
         self.retired.store(true, Ordering::Release);
@@ -142,10 +155,16 @@ impl Instance {
     }
 
     fn over(&self, stream: u32) {
-        if stream % 2 == 1 {
-            self.in_flight.fetch_sub(1, Ordering::Relaxed);
-            self.live.lock().remove(&stream);
-            self.events.lock().remove(&stream);
+        // An isolate may say so twice, or of what it never had.
+        if self.live.lock().remove(&stream).is_some() {
+            let before = self.in_flight.fetch_sub(1, Ordering::Relaxed);
+            let mut events = self.events.lock();
+            events.remove(&stream);
+            if before == 1 {
+                // What was asked for outside of any event is counted while the isolate is busy.
+                events.clear();
+            }
+            drop(events);
             if !self.is_live() && self.in_flight() == 0 {
                 self.close();
             }
@@ -207,6 +226,7 @@ async fn drive(
                 }
             }
             Ok(Event::Condemned(reason)) => {
+                instance.condemned.store(true, Ordering::Release);
                 instance.retired.store(true, Ordering::Release);
                 if let Ok(failure) = serde_json::from_slice::<Failure>(&reason) {
                     let failure = instance.deployed.map(failure);

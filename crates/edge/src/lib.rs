@@ -13,6 +13,7 @@
 mod admit;
 mod body;
 mod cached;
+mod connection;
 mod deployed;
 mod dispatch;
 mod edge;
@@ -26,6 +27,7 @@ mod records;
 mod relay;
 mod server;
 mod sockets;
+mod upload;
 
 pub use deployed::{Assets, Deployed, ServiceTarget, SourceMapper};
 pub use edge::{Edge, EdgeConfig};

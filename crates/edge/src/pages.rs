@@ -96,7 +96,10 @@ pub fn sentence(failure: &Failure) -> String {
         Failure::Limit { error } => {
             let name = limit_text(error.limit);
             let place = error.place.as_ref().map(|place| format!(", at {}", place_text(place))).unwrap_or_default();
-            format!("{name} limit exceeded: used {}, allowed {}{place}", error.used, error.allowed)
+            format!(
+                "{name} limit exceeded: used {}, allowed {}{place} (version {})",
+                error.used, error.allowed, error.version
+            )
         }
     }
 }

@@ -30,7 +30,7 @@ pub struct Pool {
     pub deployed: Arc<Deployed>,
     instances: RwLock<Vec<Arc<Instance>>>,
     /// Held by whoever starts the first instance; others wait for it.
-    starting: tokio::sync::Mutex<()>,
+    starting: Arc<tokio::sync::Mutex<()>>,
     growing: AtomicBool,
     failed: Mutex<Option<(Instant, Failure)>>,
 }
@@ -41,7 +41,7 @@ impl Pool {
         Arc::new(Self {
             deployed,
             instances: RwLock::default(),
-            starting: tokio::sync::Mutex::default(),
+            starting: Arc::default(),
             growing: AtomicBool::new(false),
             failed: Mutex::default(),
         })
@@ -52,7 +52,7 @@ impl Pool {
         if let Some(instance) = self.pick(edge) {
             return Ok(instance);
         }
-        let _first = self.starting.lock().await;
+        let first = Arc::clone(&self.starting).lock_owned().await;
         if let Some(instance) = self.pick(edge) {
             return Ok(instance);
         }
@@ -61,7 +61,13 @@ impl Pool {
         {
             return Err(NoInstance::Failed(failure.clone()));
         }
-        let instance = self.start(edge).await?;
+        // A task of its own: whoever asked may go away, and the instance that was begun for it is everyone's.
+        let (pool, edge) = (Arc::clone(self), Arc::clone(edge));
+        let starting = tokio::spawn(async move {
+            let _first = first;
+            pool.start(&edge).await
+        });
+        let instance = starting.await.map_err(|error| NoInstance::Unavailable(error.to_string()))??;
         instance.begin();
         Ok(instance)
     }
@@ -150,6 +156,11 @@ impl Pool {
         for instance in self.instances.read().iter() {
             instance.end_overdue(now);
         }
+    }
+
+    /// Events that are not over.
+    pub fn in_flight(&self) -> usize {
+        self.instances.read().iter().filter(|instance| instance.is_live()).map(|instance| instance.in_flight()).sum()
     }
 
     /// Takes no more events; the instances end when those they have are over.

@@ -5,27 +5,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 
 use crate::body::EdgeBody;
+use crate::connection::{self, HEAD_BYTES_MAX, Shared};
 use crate::dispatch::{self, Inquiry};
 use crate::edge::Edge;
+use crate::pages;
 
-/// The most that a request's head may take: 64 KiB.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// How long a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a drain waits for the requests that it accepted.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
-/// Streams that one HTTP/2 connection may have open at once.
-const H2_STREAMS_MAX: u32 = 256;
+/// How long connections are served as ever after the listener is closed: what clients sent before is read by then.
+const LAST_CALL: Duration = Duration::from_millis(100);
+/// How often a drain looks whether the last event is over.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Why the edge does not listen.
 #[derive(Debug, thiserror::Error)]
@@ -56,14 +53,16 @@ impl Server {
 
     /// Serves until `stop` turns true, then answers what it accepted and ends.
     pub async fn run(self, edge: Arc<Edge>, mut stop: watch::Receiver<bool>) {
-        let graceful = GracefulShutdown::new();
+        let (drain, draining) = watch::channel(false);
+        let (alive, mut gone) = mpsc::channel(1);
+        let shared = Shared { edge: Arc::clone(&edge), draining, _alive: alive };
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match accepted {
-                Ok((stream, client)) => connection(&edge, &graceful, stream, client),
+                Ok((stream, client)) => connection::spawn(shared.clone(), stream, client),
                 Err(error) => {
                     // Out of descriptors, or a client gone already: others may still be served.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -71,42 +70,46 @@ impl Server {
                 }
             }
         }
+        // Connections that the kernel accepted already are accepted requests too.
+        while let Ok(Ok((stream, client))) = tokio::time::timeout(Duration::ZERO, self.listener.accept()).await {
+            connection::spawn(shared.clone(), stream, client);
+        }
         drop(self.listener);
-        if tokio::time::timeout(DRAIN_MAX, graceful.shutdown()).await.is_err() {
+        drop(shared);
+        let drained = tokio::time::timeout(DRAIN_MAX, async {
+            tokio::time::sleep(LAST_CALL).await;
+            // Nobody listens where no connection is left.
+            let _ = drain.send(true);
+            // Nothing is ever sent: this ends when the last connection does.
+            gone.recv().await;
+            while edge.in_flight() > 0 {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+        });
+        if drained.await.is_err() {
             tracing::warn!("requests were still unanswered after {DRAIN_MAX:?}; they are cut off");
         }
     }
 }
 
-fn connection(edge: &Arc<Edge>, graceful: &GracefulShutdown, stream: TcpStream, client: SocketAddr) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
-    }
-    let edge = Arc::clone(edge);
-    let service = service_fn(move |request: Request<Incoming>| answer(Arc::clone(&edge), request, client));
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(H2_STREAMS_MAX)
-        .max_header_list_size(HEAD_BYTES_MAX as u32);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error, "a connection ended badly");
-        }
-    });
+/// What a request's head takes on the wire, nearly: the protocol's reader bounds its own buffer only.
+fn head_bytes(parts: &Parts) -> usize {
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    parts.headers.iter().fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len() + 4)
 }
 
-async fn answer(
+pub(crate) async fn answer(
     edge: Arc<Edge>,
     mut request: Request<Incoming>,
     client: SocketAddr,
 ) -> Result<Response<EdgeBody>, Infallible> {
     let upgrade = request.headers().contains_key(http::header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
+    if head_bytes(&parts) > HEAD_BYTES_MAX {
+        let message = format!("the request's head takes more than {HEAD_BYTES_MAX} bytes");
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Ok(pages::plain(&parts.headers, status, "head_too_large", &message));
+    }
     let inquiry = Inquiry { parts, body, upgrade, scheme: "http", client: client.ip() };
     Ok(dispatch::serve(edge, inquiry).await)
 }

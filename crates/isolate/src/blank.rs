@@ -28,6 +28,9 @@ const V8_FLAGS: &[&str] = &[
 /// heap of this size is a tenth of that, and a busy worker would be collected a thousand times a second.
 const YOUNG_BYTES_MAX: usize = 24 * 1024 * 1024;
 
+/// The smallest heap that an isolate starts with, in MiB.
+const HEAP_MIB_MIN: u32 = 16;
+
 /// Initialises V8. Must be called once, by the main thread, before any thread that will enter an isolate starts.
 pub fn init() {
     let mut flags = vec!["selvedge".to_owned()];
@@ -63,7 +66,8 @@ impl Blank {
     /// Starts an isolate from the base snapshot, on the calling thread, where it stays. It may use `memory_mib` until
     /// told otherwise.
     pub fn new(memory_mib: u32) -> Self {
-        let memory = memory_mib as usize * 1024 * 1024;
+        // With less than the base snapshot needs, V8 would end the process.
+        let memory = memory_mib.max(HEAP_MIB_MIN) as usize * 1024 * 1024;
         let buffers = Buffers::new(memory);
         let params = v8::CreateParams::default()
             .heap_limits(0, memory)

@@ -34,7 +34,7 @@ impl Handles {
         let context = scope.get_current_context();
         context.set_allow_generation_from_strings(false);
         let global = context.global(scope);
-        let mut get = |name: &str| {
+        let get = |name: &str| {
             let holder = v8::String::new(scope, "__selvedge")?;
             let holder = global.get(scope, holder.into())?;
             let holder = v8::Local::<v8::Object>::try_from(holder).ok()?;

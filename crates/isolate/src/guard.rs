@@ -22,8 +22,14 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(1);
 const REST_INTERVAL: Duration = Duration::from_millis(10);
 /// Looks after which an isolate that has not stopped at the interrupt is terminated without knowing where.
 const PATIENCE_LOOKS: u64 = 50;
+/// How much CPU time an isolate that was told to stop may still use before its whole process ends: some of V8's own
+/// loops (filling an array that is a trillion elements long) look for no interrupt, and hold a processor for as long.
+const STUCK_MAX_US: u64 = 20_000_000;
 /// How often memory that V8 does not report on its own (WebAssembly memories) is looked at within a turn, in looks.
-const MEMORY_LOOKS: u64 = 20;
+const MEMORY_LOOKS: u64 = 10;
+
+/// How many frames down the worker's own code is looked for.
+const FRAMES_MAX: usize = 64;
 
 /// What a guard has to say of its isolate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +58,8 @@ pub struct Guard {
     looks: AtomicU64,
     /// 0: nothing; 1: an interrupt was asked for; 2: the verdict stands.
     state: AtomicU8,
+    /// The thread's CPU time when the isolate was told to stop, in microseconds; 0 before.
+    condemned_us: AtomicU64,
     verdict: Mutex<Option<Verdict>>,
 }
 
@@ -86,6 +94,7 @@ impl Guard {
             context: AtomicPtr::new(std::ptr::null_mut()),
             looks: AtomicU64::new(0),
             state: AtomicU8::new(0),
+            condemned_us: AtomicU64::new(0),
             verdict: Mutex::new(None),
         });
         let mut guards = guards().lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,6 +141,7 @@ impl Guard {
         }
         *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Verdict { limit, used, allowed, place: None });
+        self.condemned_us.store(cpu_us(self.clock).max(1), Ordering::Relaxed);
         self.looks.store(0, Ordering::Relaxed);
         let data = std::ptr::from_ref(self).cast_mut().cast::<c_void>();
         self.handle.request_interrupt(stop_here, data);
@@ -155,6 +165,20 @@ impl Guard {
         }
     }
 
+    /// Condemns an isolate that holds more than it may, `held` bytes outside of V8 included. Runs in its thread.
+    pub fn check_memory(&self, isolate: &mut v8::Isolate, held: u64) {
+        let allowed = self.memory_bytes();
+        if in_use(isolate) + held <= allowed {
+            return;
+        }
+        // Some of it may be garbage.
+        isolate.low_memory_notification();
+        let used = in_use(isolate) + held;
+        if used > allowed {
+            self.condemn(LimitName::MemoryBytes, used, allowed);
+        }
+    }
+
     fn look(&self) -> bool {
         let start = self.turn_start_us.load(Ordering::Acquire);
         if start == 0 {
@@ -163,12 +187,21 @@ impl Guard {
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);
         match self.state.load(Ordering::Acquire) {
             0 => self.look_at_turn(start, looks),
-            1 if looks > PATIENCE_LOOKS => {
-                self.handle.terminate_execution();
-            }
-            _ => {}
+            state => self.look_at_condemned(state, looks),
         }
         true
+    }
+
+    /// The isolate was told to stop and has not.
+    fn look_at_condemned(&self, state: u8, looks: u64) {
+        if state == 1 && looks > PATIENCE_LOOKS {
+            self.handle.terminate_execution();
+        }
+        let since = self.condemned_us.load(Ordering::Relaxed);
+        if since > 0 && cpu_us(self.clock).saturating_sub(since) > STUCK_MAX_US {
+            tracing::error!("code that exceeded a limit cannot be stopped: this runner ends, and another takes over");
+            std::process::abort();
+        }
     }
 
     fn look_at_turn(&self, start: u64, looks: u64) {
@@ -205,11 +238,13 @@ unsafe extern "C" fn look_at_memory(isolate: v8::UnsafeRawIsolatePtr, data: *mut
     let guard = unsafe { &*data.cast::<Guard>() };
     // SAFETY: as in `stop_here`.
     let mut isolate = unsafe { v8::Isolate::from_raw_isolate_ptr(isolate) };
-    let statistics = isolate.get_heap_statistics();
-    let used = (statistics.used_heap_size() + statistics.external_memory()) as u64;
-    if used > guard.memory_bytes() {
-        guard.condemn(LimitName::MemoryBytes, used, guard.memory_bytes());
-    }
+    guard.check_memory(&mut isolate, 0);
+}
+
+/// What an isolate uses: V8's heap, and array buffers and WebAssembly memories beside it.
+fn in_use(isolate: &mut v8::Isolate) -> u64 {
+    let external = isolate.adjust_amount_of_external_allocated_memory(0);
+    isolate.get_heap_statistics().used_heap_size() as u64 + u64::try_from(external).unwrap_or_default()
 }
 
 /// Where the running code is: the innermost frame that is the worker's own.
@@ -219,11 +254,12 @@ fn place_of(guard: &Guard, isolate: &mut v8::Isolate) -> Option<Place> {
     v8::scope!(scope, isolate);
     let context = v8::Local::new(scope, context);
     let scope = &mut v8::ContextScope::new(scope, context);
-    let trace = v8::StackTrace::current_stack_trace(scope, 10)?;
+    let trace = v8::StackTrace::current_stack_trace(scope, FRAMES_MAX)?;
     (0..trace.get_frame_count()).find_map(|index| {
         let frame = trace.get_frame(scope, index)?;
         let file = frame.get_script_name(scope)?.to_rust_string_lossy(scope);
-        if file.starts_with("ext:") {
+        // The worker's own modules, rather than the runtime's scripts or WebAssembly, whose places say little.
+        if !file.starts_with(crate::loader::ROOT) {
             return None;
         }
         let function = frame.get_function_name(scope).map(|name| name.to_rust_string_lossy(scope));

@@ -19,7 +19,7 @@ use selvedge_model::{Module, ModuleKind};
 use selvedge_runtime::ModuleBytes;
 
 /// Where a version's modules seem to lie: what stack traces and `import.meta.url` begin with.
-const ROOT: &str = "file:///";
+pub const ROOT: &str = "file:///";
 
 /// The name of a module in a stack trace.
 pub fn module_name(specifier: &str) -> &str {

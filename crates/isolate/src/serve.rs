@@ -21,6 +21,12 @@ use crate::loader;
 const EVENTS_PER_TURN: usize = 64;
 /// How long an isolate must have nothing to do before it gives memory back.
 const REST_AFTER: Duration = Duration::from_secs(1);
+/// A turn that took so much CPU time, in microseconds, may have taken much memory.
+const MEMORY_CHECK_US: u64 = 1_000;
+/// After so many turns memory is looked at in any case.
+const MEMORY_CHECK_TURNS: u32 = 256;
+/// The most of a stack trace that is reported, in characters.
+const STACK_CHARS_MAX: usize = 16 * 1024;
 /// How much longer than its CPU time a start may take on the clock: for top-level await.
 const STARTUP_WALL_FACTOR: u32 = 10;
 
@@ -33,6 +39,11 @@ struct Live {
 }
 
 struct Serving {
+    /// Events that began and that the edge was not told of, with the door's effects before each.
+    fresh: Vec<(u32, u64)>,
+    /// The event whose turn it is, where it is one event's alone.
+    current: Option<u32>,
+    turns: u32,
     /// When to look whether there was anything to do; none after memory was given back.
     rest: Option<Pin<Box<tokio::time::Sleep>>>,
     /// An event came since the last look.
@@ -61,7 +72,12 @@ pub async fn serve(mut blank: Blank, socket: tokio::net::UnixStream) {
         // An edge that goes away before it uses the isolate is no error.
         Err(_) => return,
     };
-    let door = DoorState::new(std::sync::Arc::clone(driver.mux()), version.manifest.limits.log_bytes);
+    let guard = std::sync::Arc::clone(&blank.guard);
+    let condemned = Box::new(move || {
+        guard.check_buffers();
+        guard.verdict().is_some()
+    });
+    let door = DoorState::new(std::sync::Arc::clone(driver.mux()), version.manifest.limits.log_bytes, condemned);
     blank.runtime.op_state().borrow_mut().put(Rc::clone(&door));
     let manifest = version.manifest.clone();
     let began = Instant::now();
@@ -74,7 +90,17 @@ pub async fn serve(mut blank: Blank, socket: tokio::net::UnixStream) {
         Ok(bytes) => driver.mux().ready(&bytes),
         Err(error) => tracing::error!(%error, "the answer to a version cannot be written"),
     }
-    let mut serving = Serving { rest: None, busy: true, blank, driver, manifest, live: Default::default() };
+    let mut serving = Serving {
+        fresh: Vec::new(),
+        current: None,
+        turns: 0,
+        rest: None,
+        busy: true,
+        blank,
+        driver,
+        manifest,
+        live: Default::default(),
+    };
     if failed {
         serving.linger().await;
         return;
@@ -83,6 +109,10 @@ pub async fn serve(mut blank: Blank, socket: tokio::net::UnixStream) {
         End::Closed => {}
         End::Condemned(verdict) => serving.condemned(verdict).await,
     }
+    // The edge learns at once which events were not begun; giving back the memory may take a while.
+    let Serving { blank, driver, .. } = serving;
+    drop(driver);
+    drop(blank);
 }
 
 // === loading ===
@@ -116,13 +146,14 @@ async fn load(blank: &mut Blank, version: Version) -> Result<Loaded, Failure> {
             }
         }
     };
+    // Looking at exports runs tenant code too, where they have getters.
+    let handlers = if result.is_ok() { blank.handles.handlers(&mut blank.runtime) } else { Vec::new() };
     let startup_us = blank.guard.end();
     blank.guard.check_buffers();
     if let Some(verdict) = blank.guard.verdict() {
         return Err(limit_failure(&manifest, verdict.limit, verdict.used, verdict.allowed, verdict.place, ""));
     }
     result?;
-    let handlers = blank.handles.handlers(&mut blank.runtime);
     Ok(Loaded { handlers, startup_us })
 }
 
@@ -155,9 +186,9 @@ fn exception(name: &str, message: &str) -> Failure {
 
 fn js_failure(error: &JsError) -> Failure {
     let exception = Exception {
-        name: error.name.clone().unwrap_or_else(|| "Error".into()),
-        message: error.message.clone().unwrap_or_else(|| error.exception_message.clone()),
-        stack: error.stack.clone().unwrap_or_else(|| stack_of(error)),
+        name: error.name.clone().unwrap_or_else(|| "Error".into()).chars().take(STACK_CHARS_MAX).collect(),
+        message: error.message.as_ref().unwrap_or(&error.exception_message).chars().take(STACK_CHARS_MAX).collect(),
+        stack: error.stack.clone().unwrap_or_else(|| stack_of(error)).chars().take(STACK_CHARS_MAX).collect(),
     };
     Failure::Exception { exception, pass_through: false }
 }
@@ -235,9 +266,13 @@ impl Serving {
                 break;
             }
         }
-        if let Some(verdict) = self.turn(cx) {
+        // Code runs on behalf of events only: what an event left behind stands still until there is another.
+        if !self.live.is_empty()
+            && let Some(verdict) = self.turn(cx)
+        {
             return Poll::Ready(End::Condemned(verdict));
         }
+        self.tell_begun();
         if let Poll::Ready(Err(_)) = self.driver.poll_flush(cx) {
             return Poll::Ready(End::Closed);
         }
@@ -268,9 +303,13 @@ impl Serving {
         match event {
             Event::Opened { stream, head, body } => self.dispatch(stream, &head, body),
             Event::Reset { stream, .. } => {
-                self.blank.guard.begin(0, self.cpu_allowed_us(), false);
+                let Some(before) = self.live.get(&stream).map(|live| live.cpu_us) else {
+                    return;
+                };
+                self.current = Some(stream);
+                self.blank.guard.begin(before, self.cpu_allowed_us(), false);
                 self.blank.handles.cancel(&mut self.blank.runtime, stream);
-                self.blank.guard.end();
+                self.end_turn(stream);
             }
             _ => {}
         }
@@ -288,16 +327,51 @@ impl Serving {
         };
         self.busy = true;
         self.live.insert(stream, Live { cpu_us: 0, head: head.clone(), began: Instant::now() });
+        let effects = self.driver.mux().effects();
+        self.current = Some(stream);
         self.blank.guard.begin(0, self.cpu_allowed_us(), false);
         self.blank.handles.dispatch(&mut self.blank.runtime, stream, head, body);
+        self.end_turn(stream);
+        if self.live.contains_key(&stream) {
+            self.fresh.push((stream, effects));
+        }
+    }
+
+    /// Tells of the events that began since the last time and are not over.
+    fn tell_begun(&mut self) {
+        for (stream, _) in self.fresh.drain(..) {
+            if self.live.contains_key(&stream) {
+                self.driver.mux().begun(stream);
+            }
+        }
+    }
+
+    /// Whether nothing that the event did has left the isolate: then it may as well begin elsewhere.
+    fn is_undone(&self, stream: u32) -> bool {
+        let now = self.driver.mux().effects();
+        self.fresh.iter().any(|(fresh, effects)| *fresh == stream && *effects == now)
+    }
+
+    /// Ends a turn that was one event's alone.
+    fn end_turn(&mut self, stream: u32) {
         let used = self.blank.guard.end();
-        self.blank.guard.check_buffers();
+        self.check_memory(used);
         let door = self.door();
         door.take_ended(|ended| {
             self.live.remove(&ended);
         });
         if let Some(live) = self.live.get_mut(&stream) {
             live.cpu_us += used;
+        }
+    }
+
+    /// Looks whether the isolate holds more memory than it may: at each turn's end at what is counted as it is taken,
+    /// now and then at all of it.
+    fn check_memory(&mut self, turn_us: u64) {
+        self.blank.guard.check_buffers();
+        self.turns = self.turns.wrapping_add(1);
+        if turn_us >= MEMORY_CHECK_US || self.turns % MEMORY_CHECK_TURNS == 0 {
+            self.blank.guard.check_memory(self.blank.runtime.v8_isolate(), self.driver.mux().held_bytes() as u64);
         }
     }
 
@@ -308,15 +382,16 @@ impl Serving {
     /// Lets code that waited go on.
     fn turn(&mut self, cx: &mut Context<'_>) -> Option<Verdict> {
         let before = self.live.values().map(|live| live.cpu_us).max().unwrap_or_default();
+        self.current = None;
         self.blank.guard.begin(before, self.cpu_allowed_us(), false);
         let polled = self.blank.runtime.poll_event_loop(cx, PollEventLoopOptions::default());
         let used = self.blank.guard.end();
-        self.blank.guard.check_buffers();
         self.door().take_renewed(|stream| {
             if let Some(live) = self.live.get_mut(&stream) {
                 live.cpu_us = 0;
             }
         });
+        self.check_memory(used);
         self.charge(used);
         if let Some(verdict) = self.blank.guard.verdict() {
             return Some(verdict);
@@ -327,7 +402,9 @@ impl Serving {
         });
         match polled {
             Poll::Ready(Ok(())) if !self.live.is_empty() => {
+                self.blank.guard.begin(before, self.cpu_allowed_us(), false);
                 self.blank.handles.hung(&mut self.blank.runtime);
+                self.blank.guard.end();
                 cx.waker().wake_by_ref();
             }
             Poll::Ready(Err(error)) => {
@@ -367,6 +444,11 @@ impl Serving {
         };
         mux.condemned(failure("").as_bytes());
         for (stream, live) in &self.live {
+            // Only where the one that is to blame is known: it must not begin again elsewhere.
+            if self.current.is_some_and(|current| current != *stream) && self.is_undone(*stream) {
+                // The edge finds that it was not begun.
+                continue;
+            }
             tracing::debug!(elapsed = ?live.began.elapsed(), "an event ends with its isolate");
             mux.reset(*stream, &Reset::new(ResetCode::Limit, failure(&request_id_of(&live.head))));
             mux.done(*stream, live.cpu_us);
@@ -385,8 +467,9 @@ fn report(door: &DoorState, error: &CoreError) {
     let Failure::Exception { exception, .. } = core_failure(error) else {
         return;
     };
-    let record = serde_json::json!({ "level": "error", "message": [exception.stack], "during": "event loop" });
-    door.mux.log(0, record.to_string().as_bytes());
+    let stack: String = exception.stack.chars().take(STACK_CHARS_MAX).collect();
+    let record = serde_json::json!({ "level": "error", "message": [stack], "during": "event loop" });
+    door.log(0, &record.to_string());
 }
 
 /// The request id stands in the meta, the fourth field of the head.

@@ -78,3 +78,15 @@ pub enum Failure {
         error: LimitError,
     },
 }
+
+impl Failure {
+    /// The same failure, of the request with that id: what a runner says of limits names no request that it could not
+    /// have made up.
+    #[must_use]
+    pub fn of_request(self, request_id: &str) -> Self {
+        match self {
+            Self::Limit { error } => Self::Limit { error: LimitError { request_id: request_id.to_owned(), ..error } },
+            other => other,
+        }
+    }
+}

@@ -109,8 +109,8 @@ pub struct AssetRoutes {
     pub assets: Vec<String>,
 }
 
-/// Limits the author asked for; `None` is the platform's default. `wall`, `memory_bytes` and `startup` are Selvedge's
-/// own (`limits.wall_ms`, `limits.memory_mb`, `limits.startup_ms`).
+/// Limits the author asked for; `None` is the platform's default. All but `cpu` and `subrequests` are Selvedge's own:
+/// `limits.wall_ms`, `memory_mb`, `startup_ms`, `connections`, `request_body_mb`, `response_headers_kb` and `log_kb`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
     pub cpu: Option<Duration>,
@@ -118,6 +118,10 @@ pub struct Limits {
     pub wall: Option<Duration>,
     pub memory_bytes: Option<u64>,
     pub startup: Option<Duration>,
+    pub connections: Option<u32>,
+    pub request_body_bytes: Option<u64>,
+    pub response_header_bytes: Option<u64>,
+    pub log_bytes: Option<u64>,
 }
 
 /// How sources become the modules of a version.

@@ -1,11 +1,12 @@
 //! The edge's side of its runners: start, replace, order instances.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::net::UnixStream;
@@ -15,6 +16,8 @@ use crate::control::{self, Order};
 
 /// How often a runner that cannot be started is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// A runner that ends sooner than this after its start is not replaced at once.
+const CRASH_INTERVAL: Duration = Duration::from_secs(1);
 /// Tries at ordering an instance before giving up: the serving runner, the spare, and the spare's successor.
 const ORDER_TRIES: usize = 3;
 
@@ -83,6 +86,8 @@ impl Runners {
         let mut command = std::process::Command::new(&self.config.program);
         command.args(&self.config.arguments).stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::inherit());
         selvedge_sandbox::prepare_command(&mut command, &[]);
+        // An interrupt typed at the terminal is for the edge, which drains first.
+        command.process_group(0);
         let mut command = Command::from(command);
         command.kill_on_drop(true);
         let child =
@@ -95,6 +100,7 @@ impl Runners {
 
     /// Waits for a runner's end and puts the spare in its place.
     async fn watch(self: Arc<Self>, runner: Arc<Runner>, mut child: Child) {
+        let began = Instant::now();
         let status = child.wait().await;
         runner.alive.store(false, Ordering::Release);
         match status {
@@ -102,6 +108,10 @@ impl Runners {
             Err(error) => tracing::error!(pid = runner.pid, %error, "the end of a runner could not be awaited"),
         }
         self.promote();
+        if began.elapsed() < CRASH_INTERVAL {
+            // A runner that cannot live is not started over and over without a pause.
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
         while let Err(error) = self.restock() {
             tracing::error!(%error, "no spare runner");
             tokio::time::sleep(RETRY_INTERVAL).await;

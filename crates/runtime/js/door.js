@@ -220,6 +220,7 @@ async function ask(head, body, signal = undefined, more = false) {
   const headerList = [];
   for (let i = 3; i + 1 < fields.length; i += 2) ArrayPrototypePush(headerList, [fields[i], fields[i + 1]]);
   return {
+    __proto__: null,
     stream,
     status: +fields[0],
     statusText: fields[1],

@@ -10,15 +10,19 @@ const {
   op_stream_reset,
 } = core.ops;
 const {
+  ArrayPrototypePush,
   Error,
+  FunctionPrototypeCall,
   JSONParse,
   JSONStringify,
+  MapPrototypeForEach,
   ObjectPrototypeIsPrototypeOf,
   PromisePrototypeThen,
   PromiseResolve,
   SafeMap,
   String,
   StringPrototypeIncludes,
+  StringPrototypeSlice,
   StringPrototypeToLowerCase,
   Symbol,
   TypeError,
@@ -67,6 +71,9 @@ class Invocation {
     this.bodyRid = undefined;
     /** Stops the response's body. */
     this.cancelBody = undefined;
+    /** The body of the response is on its way. */
+    this.streaming = false;
+    this.cancelled = false;
     this.passThrough = false;
     this.waiting = 0;
     this.failed = false;
@@ -127,10 +134,21 @@ function reportException(stream, error, during) {
   logRecord(stream, "error", [errorText(error)], during);
 }
 
+/** The most of an exception's message and stack that is reported, in UTF-16 units. */
+const EXCEPTION_LENGTH_MAX = 16384;
+
+function cut(text) {
+  return text.length > EXCEPTION_LENGTH_MAX ? StringPrototypeSlice(text, 0, EXCEPTION_LENGTH_MAX) : text;
+}
+
+/** An exception as text, whatever its getters and traps do. */
 function errorText(error) {
-  if (error !== null && typeof error === "object" && typeof error.stack === "string") return error.stack;
   try {
-    return String(error);
+    if (error !== null && typeof error === "object") {
+      const stack = error.stack;
+      if (typeof stack === "string") return cut(stack);
+    }
+    return cut(String(error));
   } catch {
     return "[an exception that cannot be shown as text]";
   }
@@ -142,15 +160,16 @@ function exceptionReport(error) {
   let message;
   try {
     if (error !== null && typeof error === "object") {
-      name = String(error.name ?? "Error");
-      message = String(error.message ?? "");
+      name = cut(String(error.name ?? "Error"));
+      message = cut(String(error.message ?? ""));
     } else {
-      message = String(error);
+      message = cut(String(error));
     }
   } catch {
     message = "[an exception that cannot be shown as text]";
   }
-  return { kind: "exception", name, message, stack: errorText(error) };
+  // Without a prototype: a worker may have given all objects a toJSON.
+  return { __proto__: null, kind: "exception", name, message, stack: errorText(error) };
 }
 
 // === the worker's handlers ===
@@ -361,11 +380,15 @@ function respondWithBody(invocation, inner, list, source, length) {
   // A body's stream knows better than a header how long it is.
   const head = headOf(inner, withLength(list, length));
   invocation.responded = true;
+  invocation.streaming = true;
   op_respond_start(stream, head);
   const pumped = pump(stream, source, (cancel) => {
     invocation.cancelBody = cancel;
   });
-  invocation.waitUntil(PromisePrototypeThen(pumped, undefined, (error) => {
+  invocation.waitUntil(PromisePrototypeThen(pumped, () => {
+    invocation.streaming = false;
+  }, (error) => {
+    invocation.streaming = false;
     if (!invocation.cancelled) reportException(stream, error, "response body");
   }));
 }
@@ -421,8 +444,10 @@ function dispatchListener(invocation, request) {
       invocation.passThrough = true;
     },
   });
-  for (const listener of worker.listeners.fetch) {
-    if (typeof listener === "function") listener.call(globalThis, event);
+  const listeners = worker.listeners.fetch;
+  for (let i = 0; i < listeners.length; i++) {
+    const listener = listeners[i];
+    if (typeof listener === "function") FunctionPrototypeCall(listener, globalThis, event);
     else listener.handleEvent(event);
   }
   if (answer === undefined) {
@@ -521,9 +546,13 @@ function cancel(stream) {
 
 /** Nothing is pending in this isolate, yet events have no answer: they never will. */
 function hung() {
-  for (const invocation of [...live.values()]) {
+  const waiting = [];
+  MapPrototypeForEach(live, (invocation) => ArrayPrototypePush(waiting, invocation));
+  for (let i = 0; i < waiting.length; i++) {
+    const invocation = waiting[i];
     if (!invocation.responded) {
       invocation.fail({
+        __proto__: null,
         kind: "hung",
         name: "Error",
         message:
@@ -531,8 +560,10 @@ function hung() {
       });
     }
     if (invocation.waiting > 0) {
-      // Where the answer is still being sent, its end will not come.
-      op_stream_reset(invocation.stream, false, "the worker's code hung: nothing can continue what it sends");
+      // A body that nothing will continue must not look as if it had ended.
+      if (invocation.streaming) {
+        op_stream_reset(invocation.stream, false, "the worker's code hung: nothing can continue what it sends");
+      }
       invocation.waiting = 0;
       invocation.settle();
     }

@@ -17,6 +17,8 @@ const {
   PromisePrototypeThen,
   SafeSet,
   String,
+  StringPrototypeEndsWith,
+  StringPrototypeSlice,
   SymbolPrototypeGetDescription,
   SymbolToStringTag,
   TypeError,
@@ -122,13 +124,17 @@ const LEVELS = ["debug", "log", "info", "warn", "error"];
 
 /** Sends one log record to the host, under the event whose code is running. */
 function logRecord(stream, level, message, during = undefined) {
-  op_log(stream, JSONStringify({ level, message, during }));
+  // Put together by hand: a worker may have given all objects, or all arrays, a toJSON.
+  let lines = "";
+  for (let i = 0; i < message.length; i++) lines += (i === 0 ? "" : ",") + JSONStringify(message[i]);
+  const tail = during === undefined ? "" : ',"during":' + JSONStringify(during);
+  op_log(stream, '{"level":' + JSONStringify(level) + ',"message":[' + lines + "]" + tail + "}");
 }
 
 function installConsole() {
   const console = new Console((text, level) => {
     // The text ends with the line feed that a terminal would want.
-    const line = text.endsWith("\n") ? text.slice(0, -1) : text;
+    const line = StringPrototypeEndsWith(text, "\n") ? StringPrototypeSlice(text, 0, -1) : text;
     logRecord(events.current()?.stream ?? 0, LEVELS[level] ?? "log", [line]);
   });
   // As in Chrome's console: the same console, for whoever wants one with a name.

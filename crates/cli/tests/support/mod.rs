@@ -119,7 +119,12 @@ impl Dev {
 
     /// Tells the program to stop, and waits for its end.
     pub fn stop(&mut self) -> std::process::ExitStatus {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.stop_with("-TERM")
+    }
+
+    /// Sends a signal, and waits for the program's end.
+    pub fn stop_with(&mut self, signal: &str) -> std::process::ExitStatus {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
         self.child.wait().unwrap()
     }
@@ -231,4 +236,72 @@ fn wait_for(output: &Arc<Mutex<String>>, child: &mut Child, text: &str) -> Strin
         assert!(began.elapsed() < PATIENCE, "the program did not print {text:?}:\n{printed}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// The runners of a program.
+pub fn children(pid: u32) -> std::collections::BTreeSet<u32> {
+    let is_child = |path: &Path| {
+        let stat = std::fs::read_to_string(path.join("stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let (state, parent) = (fields.next()?, fields.next()?);
+        (state != "Z" && parent.parse() == Ok(pid)).then_some(())
+    };
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let child = entry.file_name().to_str()?.parse().ok()?;
+            is_child(&entry.path()).map(|()| child)
+        })
+        .collect()
+}
+
+fn status_kib(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// The most memory that a process ever held.
+pub fn resident_peak_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmHWM:")
+}
+
+/// The memory that a process holds.
+pub fn resident_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmRSS:")
+}
+
+/// A server of the world: answers each request's head with what `answer` gives.
+pub fn world(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = Arc::new(answer);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Ok(mut stream), answer) = (stream, Arc::clone(&answer)) else {
+                return;
+            };
+            std::thread::spawn(move || {
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while let Ok(1) = stream.read(&mut byte) {
+                    head.push(byte[0]);
+                    if head.ends_with(b"\r\n\r\n") {
+                        let response = answer(&String::from_utf8_lossy(&head));
+                        head.clear();
+                        if stream.write_all(&response).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A response of the world with a body of text.
+pub fn plain(text: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{text}", text.len()).into_bytes()
 }

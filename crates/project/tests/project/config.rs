@@ -23,7 +23,8 @@ const JSONC: &str = r#"{
     "directory": "./public", "binding": "ASSETS", "html_handling": "drop-trailing-slash",
     "not_found_handling": "404-page", "run_worker_first": ["/api/*", "!/api/docs/*"],
   },
-  "limits": { "cpu_ms": 50, "subrequests": 20, "wall_ms": 5000, "memory_mb": 64, "startup_ms": 400 },
+  "limits": { "cpu_ms": 50, "subrequests": 20, "wall_ms": 5000, "memory_mb": 64, "startup_ms": 400,
+              "connections": 3, "request_body_mb": 2, "response_headers_kb": 16, "log_kb": 8 },
   "rules": [{ "type": "Text", "globs": ["**/*.md"], "fallthrough": true }],
   "no_bundle": false, "minify": true, "keep_names": false,
   "define": { "VERSION": "\"1\"" },
@@ -87,6 +88,10 @@ subrequests = 20
 wall_ms = 5_000
 memory_mb = 0x40
 startup_ms = 400.0
+connections = 3
+request_body_mb = 2
+response_headers_kb = 16
+log_kb = 8
 
 [[rules]]
 type = "Text"
@@ -211,6 +216,10 @@ fn assets_limits_and_bundling_are_read_in_each_format() {
         assert_eq!(project.limits.wall, Some(Duration::from_secs(5)));
         assert_eq!(project.limits.memory_bytes, Some(64 << 20));
         assert_eq!(project.limits.startup, Some(Duration::from_millis(400)));
+        assert_eq!(project.limits.connections, Some(3));
+        assert_eq!(project.limits.request_body_bytes, Some(2 << 20));
+        assert_eq!(project.limits.response_header_bytes, Some(16 << 10));
+        assert_eq!(project.limits.log_bytes, Some(8 << 10));
 
         let bundling = project.bundling;
         assert_eq!(bundling.rules[0].module_type, ModuleType::Text);

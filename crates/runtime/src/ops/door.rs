@@ -28,11 +28,13 @@ pub struct DoorState {
     logged: RefCell<HashMap<u32, u32>>,
     log_bytes_max: u32,
     started: Cell<bool>,
+    /// Whether the isolate was condemned: then its events are answered with the reason, whatever its code says.
+    condemned: Box<dyn Fn() -> bool>,
 }
 
 impl DoorState {
     /// The state for the isolate behind `mux`, whose events may log `log_bytes_max` each.
-    pub fn new(mux: Arc<Mux>, log_bytes_max: u32) -> Rc<Self> {
+    pub fn new(mux: Arc<Mux>, log_bytes_max: u32, condemned: Box<dyn Fn() -> bool>) -> Rc<Self> {
         Rc::new(Self {
             mux,
             replies: RefCell::default(),
@@ -41,6 +43,7 @@ impl DoorState {
             logged: RefCell::default(),
             log_bytes_max,
             started: Cell::new(false),
+            condemned,
         })
     }
 
@@ -52,7 +55,11 @@ impl DoorState {
     /// Gives each event whose work ended since the last call.
     pub fn take_ended(&self, mut each: impl FnMut(u32)) {
         for stream in self.ended.borrow_mut().drain(..) {
-            self.logged.borrow_mut().remove(&stream);
+            let mut logged = self.logged.borrow_mut();
+            logged.remove(&stream);
+            // What is logged outside of events is counted between the ends of two.
+            logged.remove(&0);
+            drop(logged);
             each(stream);
         }
     }
@@ -91,6 +98,10 @@ fn door(state: &OpState) -> Rc<DoorState> {
 }
 
 fn error_of(reset: &Reset) -> JsErrorBox {
+    if reset.code == ResetCode::HeadTooLarge {
+        let allowed = selvedge_door::HEAD_BYTES_MAX;
+        return JsErrorBox::generic(format!("the answer's headers take {} bytes; {allowed} are allowed", reset.text));
+    }
     JsErrorBox::generic(reset.text.clone())
 }
 
@@ -154,6 +165,9 @@ impl Resource for InboundResource {
 
 fn respond(state: &OpState, stream: u32, head: &[u8], body: Bytes, done: bool) {
     let door = door(state);
+    if (door.condemned)() {
+        return;
+    }
     door.mux.respond(stream, head, body, true, done);
     if done {
         door.end(stream);
@@ -187,21 +201,29 @@ pub fn op_respond_bytes(
 /// Starts an answer whose body follows.
 #[op2(fast)]
 pub fn op_respond_start(state: &mut OpState, stream: u32, #[string(onebyte)] head: Cow<'_, [u8]>) {
-    door(state).mux.respond(stream, &head, Bytes::new(), false, false);
+    let door = door(state);
+    if !(door.condemned)() {
+        door.mux.respond(stream, &head, Bytes::new(), false, false);
+    }
 }
 
 /// Says that an event's work is over.
 #[op2(fast)]
 pub fn op_event_done(state: &mut OpState, stream: u32) {
     let door = door(state);
-    door.mux.done(stream, 0);
-    door.end(stream);
+    if !(door.condemned)() {
+        door.mux.done(stream, 0);
+        door.end(stream);
+    }
 }
 
 /// Ends an event that has no answer: `report` is JSON that says why.
 #[op2(fast)]
 pub fn op_event_fail(state: &mut OpState, stream: u32, #[string] report: String) {
-    door(state).mux.reset(stream, &Reset::new(ResetCode::Failed, report));
+    let door = door(state);
+    if !(door.condemned)() {
+        door.mux.reset(stream, &Reset::new(ResetCode::Failed, report));
+    }
 }
 
 /// Sends a log record (JSON) of the event on `stream`.
