@@ -4,6 +4,7 @@ pub mod clock;
 pub mod digest;
 pub mod door;
 pub mod exceptions;
+pub mod html_rewriter;
 pub mod modules;
 
 use deno_core::OpDecl;
