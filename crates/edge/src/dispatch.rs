@@ -33,6 +33,8 @@ pub enum EventBody {
     Client(Incoming),
     /// What another isolate sends.
     Isolate(Inbound),
+    /// A first message of another isolate, and those that follow.
+    Session(Bytes, Inbound),
     /// Nothing yet: the messages of a WebSocket follow.
     Messages,
 }
@@ -89,6 +91,7 @@ pub async fn send(
         })?;
         let (first, whole) = match &body {
             EventBody::Whole(bytes) => (bytes.clone(), true),
+            EventBody::Session(first, _) => (first.clone(), false),
             _ => (Bytes::new(), false),
         };
         let stream = instance.mux.reserve();
@@ -131,7 +134,7 @@ fn send_body(deployed: &Arc<Deployed>, mux: &Arc<Mux>, stream: u32, request_id: 
         EventBody::Client(incoming) => {
             tokio::spawn(upload(Arc::clone(deployed), request_id, incoming, outbound));
         }
-        EventBody::Isolate(inbound) => {
+        EventBody::Isolate(inbound) | EventBody::Session(_, inbound) => {
             tokio::spawn(crate::relay::pipe(inbound, outbound));
         }
     }

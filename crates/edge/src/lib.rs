@@ -13,6 +13,7 @@
 mod admit;
 mod body;
 mod cached;
+mod connections;
 mod deployed;
 mod dispatch;
 mod edge;

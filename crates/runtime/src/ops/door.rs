@@ -86,11 +86,11 @@ impl DoorState {
     }
 }
 
-fn door(state: &OpState) -> Rc<DoorState> {
+pub(crate) fn door(state: &OpState) -> Rc<DoorState> {
     Rc::clone(state.borrow::<Rc<DoorState>>())
 }
 
-fn error_of(reset: &Reset) -> JsErrorBox {
+pub(crate) fn error_of(reset: &Reset) -> JsErrorBox {
     JsErrorBox::generic(reset.text.clone())
 }
 
@@ -106,6 +106,14 @@ impl InboundResource {
     /// Wraps the receiving half of a stream.
     pub fn new(inbound: Inbound) -> Self {
         Self { inbound: AsyncRefCell::new(inbound), left: RefCell::default(), cancel: CancelHandle::new_rc() }
+    }
+
+    /// The next piece, whatever it is.
+    pub(crate) async fn chunk(self: &Rc<Self>) -> Result<Option<Chunk>, JsErrorBox> {
+        let cancel = Rc::clone(&self.cancel);
+        let mut inbound = RcRef::map(self, |resource| &resource.inbound).borrow_mut().await;
+        let next = async { Ok::<_, JsErrorBox>(inbound.chunk().await) }.try_or_cancel(cancel).await?;
+        next.transpose().map_err(|reset| error_of(&reset))
     }
 
     fn take_left(&self, limit: usize) -> Option<Bytes> {

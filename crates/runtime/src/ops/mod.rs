@@ -6,6 +6,7 @@ pub mod door;
 pub mod exceptions;
 pub mod html_rewriter;
 pub mod modules;
+pub mod session;
 
 use deno_core::OpDecl;
 
