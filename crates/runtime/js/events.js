@@ -193,6 +193,8 @@ function handlerOf(kind, entrypoint, ctx) {
     );
   }
   if (isClass(exported)) {
+    const extending = ObjectPrototypeIsPrototypeOf(WorkerEntrypoint.prototype, exported.prototype);
+    if (!extending && typeof exported.prototype?.[kind] !== "function") throw new TypeError(notHandlers(kind, name));
     const instance = new exported(ctx, env);
     if (typeof instance[kind] !== "function") throw new TypeError(missing(kind, name));
     return (argument) => instance[kind](argument);
@@ -201,6 +203,11 @@ function handlerOf(kind, entrypoint, ctx) {
     throw new TypeError(missing(kind, name));
   }
   return (argument) => exported[kind](argument, env, ctx);
+}
+
+/** An export that is a function, but no class with handlers. */
+function notHandlers(kind, name) {
+  return `The ${name === "default" ? "default export" : `export "${name}"`} of this worker is a function, which cannot handle ${kind} events: export an object (export default { ${kind}(...) { ... } }) or a class that extends WorkerEntrypoint.`;
 }
 
 function missing(kind, name) {
