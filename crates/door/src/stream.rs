@@ -233,6 +233,11 @@ impl Inbound {
         self.rest.is_none().then(|| self.first.clone().unwrap_or_default())
     }
 
+    /// What arrived with the head, where more may come.
+    pub fn take_first(&mut self) -> Bytes {
+        self.first.take().unwrap_or_default()
+    }
+
     /// The stream this reads, where more may come.
     pub fn stream(&self) -> Option<u32> {
         self.rest.as_ref().map(|(_, id)| *id)

@@ -40,6 +40,8 @@ pub enum EventBody {
     Client(Upload),
     /// What another isolate sends.
     Isolate(Inbound),
+    /// A first message of another isolate, and those that follow.
+    Session(Bytes, Inbound),
     /// Nothing yet: the messages of a WebSocket follow.
     Messages,
 }
@@ -97,6 +99,7 @@ pub async fn send(
         })?;
         let (first, whole) = match &body {
             EventBody::Whole(bytes) => (bytes.clone(), true),
+            EventBody::Session(first, _) => (first.clone(), false),
             _ => (Bytes::new(), false),
         };
         let stream = instance.mux.reserve();
@@ -188,9 +191,14 @@ fn send_body(deployed: &Arc<Deployed>, mux: &Arc<Mux>, stream: u32, request_id: 
             tokio::spawn(upload.run(Arc::clone(deployed), request_id, outbound, back));
             Sending::Client(returned)
         }
+<<<<<<< HEAD
         EventBody::Isolate(inbound) => {
             tokio::spawn(crate::relay::pipe(inbound, Outbound::new(Arc::clone(mux), stream)));
             Sending::Isolate
+=======
+        EventBody::Isolate(inbound) | EventBody::Session(_, inbound) => {
+            tokio::spawn(crate::relay::pipe(inbound, outbound));
+>>>>>>> rpc
         }
     }
 }

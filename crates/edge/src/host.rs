@@ -1,7 +1,8 @@
 //! The edge's side of what a worker asks of the world.
 //!
 //! The first field of a stream's head is its target: `fetch` is the world, `service:NAME` and `rpc:NAME` a service
-//! binding of this worker, `assets:NAME` its files, `cache` the HTTP cache. Targets name bindings of the worker that
+//! binding of this worker, `self:NAME` and `selfrpc:NAME` an entrypoint of its own, `assets:NAME` its files, `cache` the
+//! HTTP cache, `connect` a TCP connection. Targets name bindings of the worker that
 //! the instance was made for; there is no way to name another's.
 
 use std::pin::Pin;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use crate::admit;
 use crate::body::DoorBody;
 use crate::cached;
+use crate::connections;
 use crate::dispatch::{self, EventBody, NoAnswer};
 use crate::edge::Edge;
 use crate::head;
@@ -46,6 +48,12 @@ pub struct Meta {
     /// The method of an RPC call.
     #[serde(default)]
     pub method: Option<String>,
+    /// What a worker gives an entrypoint of its own as `ctx.props`.
+    #[serde(default)]
+    pub props: Option<serde_json::Value>,
+    /// Whether a TCP connection is secured at once.
+    #[serde(default)]
+    pub secure: bool,
 }
 
 /// Something that a worker asks.
@@ -85,6 +93,7 @@ async fn answer_one(edge: Arc<Edge>, instance: Arc<Instance>, stream: u32, head:
         ("selfrpc", entrypoint) => loopback(&ask, "rpc", entrypoint, body).await,
         ("assets", binding) => assets(&ask, binding).await,
         ("cache", _) => cached::answer(&ask, body).await,
+        ("connect", _) => connections::connect(&ask, body).await,
         _ => ask.fail(&format!("the runtime asked for \"{target}\", which this edge does not have")),
     }
 }
@@ -211,7 +220,8 @@ async fn service(ask: &Ask, kind: &str, binding: &str, body: Inbound) {
 
 async fn loopback(ask: &Ask, kind: &str, entrypoint: &str, body: Inbound) {
     let name = ask.instance.deployed.version.manifest.worker.clone();
-    worker(ask, kind, &name, Some(entrypoint).filter(|name| !name.is_empty()), None, body).await;
+    let entrypoint = Some(entrypoint).filter(|name| !name.is_empty());
+    worker(ask, kind, &name, entrypoint, ask.meta.props.clone(), body).await;
 }
 
 /// Sends the ask on as an event of another worker, and its answer back.
@@ -221,7 +231,7 @@ async fn worker(
     name: &str,
     entrypoint: Option<&str>,
     props: Option<serde_json::Value>,
-    body: Inbound,
+    mut body: Inbound,
 ) {
     let Some(pool) = ask.edge.worker(name) else {
         return ask.fail(&format!("the service binding leads to a worker named \"{name}\", which is not running here"));
@@ -248,6 +258,7 @@ async fn worker(
     };
     let body = match body.complete() {
         Some(bytes) => EventBody::Whole(bytes),
+        None if kind == "rpc" => EventBody::Session(body.take_first(), body),
         None => EventBody::Isolate(body),
     };
     match dispatch::send(&ask.edge, &pool, id, &head, body).await {

@@ -13,7 +13,11 @@
 mod admit;
 mod body;
 mod cached;
+<<<<<<< HEAD
 mod connection;
+=======
+mod connections;
+>>>>>>> rpc
 mod deployed;
 mod dispatch;
 mod edge;

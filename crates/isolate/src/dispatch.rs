@@ -18,6 +18,8 @@ pub enum Body {
     None,
     Whole(Vec<u8>),
     Resource(u32),
+    /// A first message, and the resource that further ones come by.
+    Session(Vec<u8>, u32),
 }
 
 fn text<'s>(scope: &mut v8::PinScope<'s, '_>, bytes: &[u8]) -> v8::Local<'s, v8::Value> {
@@ -112,6 +114,10 @@ impl Handles {
             field
         };
         let (target, method, url, meta) = (field(), field(), field(), field());
+        let rest_of_body = match body {
+            Body::Session(_, rid) => v8::Integer::new_from_unsigned(scope, rid).into(),
+            _ => v8::undefined(scope).into(),
+        };
         let arguments = [
             v8::Integer::new_from_unsigned(scope, stream).into(),
             text(scope, target),
@@ -120,6 +126,7 @@ impl Handles {
             text(scope, meta),
             text(scope, rest),
             body_value(scope, body),
+            rest_of_body,
         ];
         call(scope, function, &arguments);
         scope.perform_microtask_checkpoint();
@@ -148,7 +155,7 @@ fn body_value<'s>(scope: &mut v8::PinScope<'s, '_>, body: Body) -> v8::Local<'s,
     match body {
         Body::None => v8::undefined(scope).into(),
         Body::Resource(rid) => v8::Integer::new_from_unsigned(scope, rid).into(),
-        Body::Whole(bytes) => {
+        Body::Whole(bytes) | Body::Session(bytes, _) => {
             let length = bytes.len();
             let store = v8::ArrayBuffer::new_backing_store_from_vec(bytes).make_shared();
             let buffer = v8::ArrayBuffer::with_backing_store(scope, &store);

@@ -315,8 +315,15 @@ impl Serving {
         }
     }
 
-    fn dispatch(&mut self, stream: u32, head: &Head, body: Inbound) {
+    fn dispatch(&mut self, stream: u32, head: &Head, mut body: Inbound) {
+        let session = head.field(0).starts_with(b"rpc");
         let body = match body.complete() {
+            None if session => {
+                let first = body.take_first().to_vec();
+                let state = self.blank.runtime.op_state();
+                let rid = state.borrow_mut().resource_table.add(InboundResource::new(body));
+                Body::Session(first, rid)
+            }
             Some(bytes) if bytes.is_empty() => Body::None,
             Some(bytes) => Body::Whole(bytes.to_vec()),
             None => {

@@ -25,6 +25,8 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
 use crate::{
@@ -180,6 +182,42 @@ impl Service<Uri> for Connector {
 }
 
 // === impl Connection ===
+
+impl Connection {
+    fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            MaybeHttpsStream::Http(tcp) => tcp.inner(),
+            MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner().inner(),
+        }
+    }
+
+    /// The peer's address.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.tcp().peer_addr().ok()
+    }
+
+    /// This end's address.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.tcp().local_addr().ok()
+    }
+
+    /// The same connection with TLS from here on.
+    pub(crate) async fn secured(self, host: &str, config: Arc<ClientConfig>) -> Result<Self, ConnectError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| ConnectError::Tls {
+            host: host.to_owned(),
+            source: source.into(),
+        };
+        let MaybeHttpsStream::Http(tcp) = self.stream else {
+            return Err(failed("the connection has TLS already".into()));
+        };
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(error.into()))?;
+        let tls = TlsConnector::from(config)
+            .connect(name, TokioIo::new(tcp))
+            .await
+            .map_err(|error| failed(error.into()))?;
+        Ok(Self { stream: MaybeHttpsStream::Https(TokioIo::new(tls)), _permit: self._permit })
+    }
+}
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,10 +10,12 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::ClientConfig;
 use tokio::time::{Instant, sleep_until, timeout};
+use tower_service::Service;
 
 use crate::{
-    Config, Denied, OutboundError, REDIRECTS_MAX, RedirectMode, RequestBody, Resolve, ResponseBody, SystemResolver,
+    Config, ConnectError, Connection, Denied, OutboundError, REDIRECTS_MAX, RedirectMode, RequestBody, Resolve, ResponseBody, SystemResolver,
     body::{Outgoing, Progress},
     connect::{Connector, FilteredConnector},
     headers,
@@ -91,6 +93,7 @@ pub struct OutboundResponse {
 pub struct Outbound {
     client: Client<Connector, Outgoing>,
     pub(crate) websocket_connector: Connector,
+    tls: Arc<ClientConfig>,
     pub(crate) config: Arc<Config>,
 }
 
@@ -116,7 +119,34 @@ impl Outbound {
         let http_connector = connector(builder().enable_all_versions().wrap_connector(filtered.clone()));
         // A WebSocket begins as an HTTP/1.1 request.
         let websocket_connector = connector(builder().enable_http1().wrap_connector(filtered));
-        Ok(Self { client: build_client(&config, http_connector), websocket_connector, config: Arc::new(config) })
+        let client = build_client(&config, http_connector);
+        Ok(Self { client, websocket_connector, tls: Arc::new(tls), config: Arc::new(config) })
+    }
+
+    /// Opens a TCP connection, with TLS from its beginning if it is to be `secure`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutboundError::Connect`]; [`OutboundError::Url`] if the host is none.
+    pub async fn connect(&self, host: &str, port: u16, secure: bool) -> Result<Connection, OutboundError> {
+        let scheme = if secure { "https" } else { "http" };
+        let url = format!("{scheme}://{host}:{port}/");
+        let uri: http::Uri = url.parse().map_err(|_| OutboundError::Url { url })?;
+        self.websocket_connector.clone().call(uri).await.map_err(OutboundError::Connect)
+    }
+
+    /// Begins TLS on an open connection, as `STARTTLS` of many protocols asks for; `host` is whom to trust.
+    ///
+    /// # Errors
+    ///
+    /// [`OutboundError::Connect`], also after the time that a connection may take.
+    pub async fn secure(&self, connection: Connection, host: &str) -> Result<Connection, OutboundError> {
+        let allowed = self.config.connect_timeout;
+        let secured = connection.secured(host, Arc::clone(&self.tls));
+        match tokio::time::timeout(allowed, secured).await {
+            Ok(secured) => secured.map_err(OutboundError::Connect),
+            Err(_) => Err(OutboundError::Connect(ConnectError::Timeout { host: host.to_owned(), allowed })),
+        }
     }
 
     /// Sends a request and, as `options` say, the ones that its redirects ask for.

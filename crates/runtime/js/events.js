@@ -94,7 +94,7 @@ class Invocation {
 
   /** Tells the host when nothing is left to do. */
   settle() {
-    if (this.responded && this.waiting === 0 && live.delete(this.stream)) {
+    if (this.responded && this.waiting === 0 && leave(this)) {
       if (this.bodyRid !== undefined) core.tryClose(this.bodyRid);
       op_event_done(this.stream);
     }
@@ -107,6 +107,13 @@ class Invocation {
     op_event_fail(this.stream, JSONStringify(report));
     this.settle();
   }
+}
+
+/** An event's work is over; what it holds of other workers goes with it. */
+function leave(invocation) {
+  if (!live.delete(invocation.stream)) return false;
+  invocation.sessions?.end();
+  return true;
 }
 
 /** https://developers.cloudflare.com/workers/runtime-apis/context/ */
@@ -126,6 +133,17 @@ class ExecutionContext {
   }
   passThroughOnException() {
     this.#invocation.passThrough = true;
+  }
+  /** This worker's own entrypoints, as service bindings. */
+  get exports() {
+    return loopbacks();
+  }
+  get tracing() {
+    return core.loadExtScript("ext:selvedge/tracing.js").tracing;
+  }
+  /** Ends the event with an exception. */
+  abort(reason) {
+    this.#invocation.fail(exceptionReport(reason ?? new Error("The execution context was aborted.")));
   }
 }
 
@@ -200,6 +218,8 @@ function handlerOf(kind, entrypoint, ctx) {
     );
   }
   if (isClass(exported)) {
+    const extending = ObjectPrototypeIsPrototypeOf(WorkerEntrypoint.prototype, exported.prototype);
+    if (!extending && typeof exported.prototype?.[kind] !== "function") throw new TypeError(notHandlers(kind, name));
     const instance = new exported(ctx, env);
     if (typeof instance[kind] !== "function") throw new TypeError(missing(kind, name));
     return (argument) => instance[kind](argument);
@@ -208,6 +228,11 @@ function handlerOf(kind, entrypoint, ctx) {
     throw new TypeError(missing(kind, name));
   }
   return (argument) => exported[kind](argument, env, ctx);
+}
+
+/** An export that is a function, but no class with handlers. */
+function notHandlers(kind, name) {
+  return `The ${name === "default" ? "default export" : `export "${name}"`} of this worker is a function, which cannot handle ${kind} events: export an object (export default { ${kind}(...) { ... } }) or a class that extends WorkerEntrypoint.`;
 }
 
 function missing(kind, name) {
@@ -412,7 +437,7 @@ function codingOf(list) {
 /** Answers with a whole body and, where nothing else is left to do, ends the event in the same frame. */
 function finish(invocation, head, body) {
   invocation.responded = true;
-  const done = invocation.waiting === 0 && live.delete(invocation.stream);
+  const done = invocation.waiting === 0 && leave(invocation);
   if (typeof body === "string") op_respond_text(invocation.stream, head, body, done);
   else op_respond_bytes(invocation.stream, head, body, done);
 }
@@ -507,8 +532,9 @@ function dispatchScheduled(stream, entrypoint, meta) {
  * @param {string} meta JSON
  * @param {string} headers names and values, a line each
  * @param {undefined | Uint8Array | number} body
+ * @param {undefined | number} rest what the messages after the first come by, for RPC
  */
-function dispatch(stream, target, method, url, meta, headers, body) {
+function dispatch(stream, target, method, url, meta, headers, body, rest) {
   if (target === "fetch") return dispatchFetch(stream, "", method, url, meta, headers, body);
   const colon = target.indexOf(":");
   const kind = colon === -1 ? target : target.slice(0, colon);
@@ -521,7 +547,7 @@ function dispatch(stream, target, method, url, meta, headers, body) {
     case "scheduled":
       return dispatchScheduled(stream, entrypoint, meta);
     case "rpc":
-      return core.loadExtScript("ext:selvedge/rpc.js").dispatchRpc(stream, entrypoint, meta, body);
+      return core.loadExtScript("ext:selvedge/rpc.js").dispatchRpc(stream, entrypoint, meta, body, rest);
     default:
       op_event_fail(stream, JSONStringify({ kind: "exception", name: "Error", message: `unknown event "${kind}"` }));
       op_event_done(stream);
@@ -600,6 +626,29 @@ function listen(type, listener) {
   (worker.listeners[type] ??= []).push(listener);
 }
 
+/** An export, for those who call it. */
+function exported(name) {
+  return worker.exports[name];
+}
+
+let ownStubs;
+
+/** Stubs of what this worker exports that other workers could be bound to. */
+function loopbacks() {
+  if (!worker.loaded) return {};
+  if (ownStubs !== undefined) return ownStubs;
+  ownStubs = {};
+  const { loopback } = core.loadExtScript("ext:selvedge/service.js");
+  for (const name of Object.keys(worker.exports)) {
+    const value = worker.exports[name];
+    const callable = isClass(value)
+      ? ObjectPrototypeIsPrototypeOf(WorkerEntrypoint.prototype, value.prototype)
+      : typeof value === "object" && value !== null;
+    if (callable) ownStubs[name] = loopback(name);
+  }
+  return ownStubs;
+}
+
 /** The event whose code is running. */
 function current() {
   return getAsyncContext()?.[eventKey];
@@ -619,5 +668,5 @@ function handlers() {
   return HANDLER_NAMES.filter((name) => typeof exported?.[name] === "function");
 }
 
-return { cancel, codingOf, compatibility: () => compatibility, current, dispatch, exceptionReport, ExecutionContext, handlers, hung, Invocation, listen, live, prepare, start, waitUntil, errorText, handlerOf, finish };
+return { cancel, codingOf, compatibility: () => compatibility, current, dispatch, exported, loopbacks, exceptionReport, ExecutionContext, handlers, hung, Invocation, listen, live, prepare, start, waitUntil, errorText, handlerOf, finish };
 })();

@@ -202,6 +202,7 @@ const LAZY = {
   DecompressionStream: _compression,
   FormData: "ext:deno_fetch/21_formdata.js",
   EventSource: "ext:selvedge/eventsource.js",
+  HTMLRewriter: "ext:selvedge/html_rewriter.js",
   URLPattern: "ext:deno_web/01_urlpattern.js",
   MessageChannel: _message,
   MessagePort: _message,

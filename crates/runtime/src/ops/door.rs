@@ -93,15 +93,19 @@ impl DoorState {
     }
 }
 
-fn door(state: &OpState) -> Rc<DoorState> {
+pub(crate) fn door(state: &OpState) -> Rc<DoorState> {
     Rc::clone(state.borrow::<Rc<DoorState>>())
 }
 
+<<<<<<< HEAD
 fn error_of(reset: &Reset) -> JsErrorBox {
     if reset.code == ResetCode::HeadTooLarge {
         let allowed = selvedge_door::HEAD_BYTES_MAX;
         return JsErrorBox::generic(format!("the answer's headers take {} bytes; {allowed} are allowed", reset.text));
     }
+=======
+pub(crate) fn error_of(reset: &Reset) -> JsErrorBox {
+>>>>>>> rpc
     JsErrorBox::generic(reset.text.clone())
 }
 
@@ -117,6 +121,14 @@ impl InboundResource {
     /// Wraps the receiving half of a stream.
     pub fn new(inbound: Inbound) -> Self {
         Self { inbound: AsyncRefCell::new(inbound), left: RefCell::default(), cancel: CancelHandle::new_rc() }
+    }
+
+    /// The next piece, whatever it is.
+    pub(crate) async fn chunk(self: &Rc<Self>) -> Result<Option<Chunk>, JsErrorBox> {
+        let cancel = Rc::clone(&self.cancel);
+        let mut inbound = RcRef::map(self, |resource| &resource.inbound).borrow_mut().await;
+        let next = async { Ok::<_, JsErrorBox>(inbound.chunk().await) }.try_or_cancel(cancel).await?;
+        next.transpose().map_err(|reset| error_of(&reset))
     }
 
     fn take_left(&self, limit: usize) -> Option<Bytes> {

@@ -4,7 +4,9 @@ pub mod clock;
 pub mod digest;
 pub mod door;
 pub mod exceptions;
+pub mod html_rewriter;
 pub mod modules;
+pub mod session;
 
 use deno_core::OpDecl;
 
