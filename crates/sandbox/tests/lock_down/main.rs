@@ -78,7 +78,7 @@ fn child(name: &str) -> Command {
 fn inherited_descriptor_is_closed() -> Result<(), Failed> {
     // A descriptor without close-on-exec is what a careless parent leaks.
     let leaked = std::fs::File::open("/etc/passwd")?;
-    fcntl(&leaked, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    fcntl(leaked.as_raw_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
     let output = child("descriptor_is_closed").arg(leaked.as_raw_fd().to_string()).output()?;
     if output.status.success() { Ok(()) } else { Err(failure(&output)) }
 }

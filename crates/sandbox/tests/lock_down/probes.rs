@@ -8,7 +8,7 @@ use std::{
     net::{TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd, OwnedFd},
-        unix_probes::{
+        unix::{
             net::UnixStream,
             process::{CommandExt, parent_id},
         },
