@@ -191,14 +191,9 @@ fn send_body(deployed: &Arc<Deployed>, mux: &Arc<Mux>, stream: u32, request_id: 
             tokio::spawn(upload.run(Arc::clone(deployed), request_id, outbound, back));
             Sending::Client(returned)
         }
-<<<<<<< HEAD
-        EventBody::Isolate(inbound) => {
+        EventBody::Isolate(inbound) | EventBody::Session(_, inbound) => {
             tokio::spawn(crate::relay::pipe(inbound, Outbound::new(Arc::clone(mux), stream)));
             Sending::Isolate
-=======
-        EventBody::Isolate(inbound) | EventBody::Session(_, inbound) => {
-            tokio::spawn(crate::relay::pipe(inbound, outbound));
->>>>>>> rpc
         }
     }
 }

@@ -13,11 +13,8 @@
 mod admit;
 mod body;
 mod cached;
-<<<<<<< HEAD
 mod connection;
-=======
 mod connections;
->>>>>>> rpc
 mod deployed;
 mod dispatch;
 mod edge;

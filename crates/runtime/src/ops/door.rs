@@ -97,15 +97,11 @@ pub(crate) fn door(state: &OpState) -> Rc<DoorState> {
     Rc::clone(state.borrow::<Rc<DoorState>>())
 }
 
-<<<<<<< HEAD
-fn error_of(reset: &Reset) -> JsErrorBox {
+pub(crate) fn error_of(reset: &Reset) -> JsErrorBox {
     if reset.code == ResetCode::HeadTooLarge {
         let allowed = selvedge_door::HEAD_BYTES_MAX;
         return JsErrorBox::generic(format!("the answer's headers take {} bytes; {allowed} are allowed", reset.text));
     }
-=======
-pub(crate) fn error_of(reset: &Reset) -> JsErrorBox {
->>>>>>> rpc
     JsErrorBox::generic(reset.text.clone())
 }
 
