@@ -64,10 +64,7 @@ fn elements_are_read_and_changed() {
                 .on("p:not(.x)", { element(e) { e.setAttribute("not", ""); } })"#,
         ),
     ]);
-    assert_eq!(
-        all["element"]["html"],
-        "&lt;b&gt;<section B='2' c=\"3\">PREx<p>y</p>APPEB</section>EA<b>"
-    );
+    assert_eq!(all["element"]["html"], "&lt;b&gt;<section B='2' c=\"3\">PREx<p>y</p>APPEB</section>EA<b>");
     assert_eq!(
         all["element"]["seen"],
         serde_json::json!(["div", [["a", "1"], ["b", "2"]], "1", null, true, "http://www.w3.org/1999/xhtml", false])
@@ -75,10 +72,7 @@ fn elements_are_read_and_changed() {
     assert_eq!(all["element"]["end"], "section");
     assert_eq!(all["removal"]["html"], "2<i>&lt;x&gt;</i><r>");
     assert_eq!(all["removal"]["removed"], true);
-    assert_eq!(
-        all["selectors"]["html"],
-        "<div><p class='x y' ok=\"\">1</p><p nth=\"\" not=\"\">2</p></div>"
-    );
+    assert_eq!(all["selectors"]["html"], "<div><p class='x y' ok=\"\">1</p><p nth=\"\" not=\"\">2</p></div>");
 }
 
 #[test]
@@ -152,7 +146,11 @@ fn what_is_wrong_is_said() {
         ("handlers", r#""""#, r#"new HTMLRewriter().on("a")"#),
         ("attribute", r#""<a>""#, r#"new HTMLRewriter().on("a", { element(e) { e.setAttribute("a b", ""); } })"#),
         ("thrown", r#""<a>""#, r#"new HTMLRewriter().on("a", { element() { throw new RangeError("mine"); } })"#),
-        ("rejected", r#""<a>""#, r#"new HTMLRewriter().on("a", { async element() { await 1; throw new RangeError("mine"); } })"#),
+        (
+            "rejected",
+            r#""<a>""#,
+            r#"new HTMLRewriter().on("a", { async element() { await 1; throw new RangeError("mine"); } })"#,
+        ),
         (
             "stale",
             r#""<a></a><b></b>""#,
@@ -163,15 +161,14 @@ fn what_is_wrong_is_said() {
             r#""<a b=1 c=2>""#,
             r#"new HTMLRewriter().on("a", { element(e) { for (const [name] of e.attributes) e.removeAttribute(name); } })"#,
         ),
-        (
-            "memory",
-            r#"`<a ${"x".repeat(4 << 20)}`"#,
-            r#"new HTMLRewriter().on("a", { element() {} })"#,
-        ),
+        ("memory", r#"`<a ${"x".repeat(4 << 20)}`"#, r#"new HTMLRewriter().on("a", { element() {} })"#),
     ]);
     let expected = [
         ("selector", "TypeError: Parser error: Unexpected end of selector."),
-        ("handlers", "TypeError: Failed to execute 'on' on 'HTMLRewriter': parameter 2 is not of type 'ElementContentHandlers'."),
+        (
+            "handlers",
+            "TypeError: Failed to execute 'on' on 'HTMLRewriter': parameter 2 is not of type 'ElementContentHandlers'.",
+        ),
         ("attribute", "TypeError: Parser error: ` ` character is forbidden in the attribute name"),
         ("thrown", "RangeError: mine"),
         ("rejected", "RangeError: mine"),

@@ -45,6 +45,7 @@ fn a_cache_keeps_what_it_may_and_says_why_not_otherwise() {
     );
     let first = dev.get("/page");
     assert_eq!(first.header("cf-cache-status"), None);
-    let second = support::eventually("a hit", || Some(dev.get("/page")).filter(|answer| answer.header("age").is_some()));
+    let second =
+        support::eventually("a hit", || Some(dev.get("/page")).filter(|answer| answer.header("age").is_some()));
     assert_eq!((second.header("cf-cache-status"), second.text()), (Some("HIT"), first.text()));
 }

@@ -123,7 +123,10 @@ export default {
 
 fn start() -> (Dev, Folder) {
     let folder = Folder::new();
-    folder.file("callee/wrangler.jsonc", r#"{ "name": "callee", "main": "index.js", "compatibility_date": "2026-11-01" }"#);
+    folder.file(
+        "callee/wrangler.jsonc",
+        r#"{ "name": "callee", "main": "index.js", "compatibility_date": "2026-11-01" }"#,
+    );
     folder.file("callee/index.js", CALLEE);
     folder.file(
         "caller/wrangler.jsonc",
@@ -157,7 +160,13 @@ fn methods_properties_and_values_cross() {
         serde_json::json!([
             ["TypeError", "bad", true, true, 7],
             ["Mine", "mine", false, true, null],
-            ["DataCloneError", "Could not serialize object of type \"Zed\". This type does not support serialization.", false, true, 25]
+            [
+                "DataCloneError",
+                "Could not serialize object of type \"Zed\". This type does not support serialization.",
+                false,
+                true,
+                25
+            ]
         ])
     );
     assert_eq!(get("object")[0], "hello you, object, function");
@@ -198,7 +207,10 @@ fn fetch_follows_redirects_within_the_service() {
     let (dev, _folder) = start();
     let got = dev.get("/fetch").json();
     assert_eq!(got[0], "callee: posted");
-    assert_eq!(got[1], serde_json::json!({ "method": "GET", "url": "http://x/a", "cf": { "a": 1 }, "redirect": "manual" }));
+    assert_eq!(
+        got[1],
+        serde_json::json!({ "method": "GET", "url": "http://x/a", "cf": { "a": 1 }, "redirect": "manual" })
+    );
     assert_eq!(got[2], serde_json::json!([200, "http://x/after", true, "http://x/after"]));
     assert_eq!(got[3], 302);
 }

@@ -29,7 +29,8 @@ enum Stopped {
 /// Opens a connection to the host and port that stand in the place of a URL.
 pub async fn connect(ask: &Ask, mut inbound: Inbound) {
     let authority = ask.head.text(2);
-    let Some((host, port)) = authority.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) else {
+    let Some((host, port)) = authority.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)))
+    else {
         return ask.fail("Specified address could not be parsed.");
     };
     let Some(permit) = admit::connection(&ask.instance, ask.meta.event).await else {

@@ -19,13 +19,13 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection as Connects},
     rt::TokioIo,
 };
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     net::TcpStream,
     sync::OwnedSemaphorePermit,
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
-use rustls::{ClientConfig, pki_types::ServerName};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
@@ -211,10 +211,8 @@ impl Connection {
             return Err(failed("the connection has TLS already".into()));
         };
         let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(error.into()))?;
-        let tls = TlsConnector::from(config)
-            .connect(name, TokioIo::new(tcp))
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let tls =
+            TlsConnector::from(config).connect(name, TokioIo::new(tcp)).await.map_err(|error| failed(error.into()))?;
         Ok(Self { stream: MaybeHttpsStream::Https(TokioIo::new(tls)), _permit: self._permit })
     }
 }

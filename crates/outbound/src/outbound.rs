@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tower_service::Service;
 
 use crate::{
-    Config, ConnectError, Connection, Denied, OutboundError, REDIRECTS_MAX, RedirectMode, RequestBody, Resolve, ResponseBody, SystemResolver,
+    Config, ConnectError, Connection, Denied, OutboundError, REDIRECTS_MAX, RedirectMode, RequestBody, Resolve,
+    ResponseBody, SystemResolver,
     body::{Outgoing, Progress},
     connect::{Connector, FilteredConnector},
     headers,

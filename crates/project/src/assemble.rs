@@ -19,18 +19,11 @@ use crate::{
     warning::{Warning, WarningKind, Warnings},
 };
 
-pub(crate) fn load(
-    path: &Path,
-    env: Option<&str>,
-    process: ProcessEnv<'_>,
-) -> Result<Project, ProjectError> {
+pub(crate) fn load(path: &Path, env: Option<&str>, process: ProcessEnv<'_>) -> Result<Project, ProjectError> {
     let environment = env
         .map(|name| {
             name.parse::<EnvironmentName>()
-                .map_err(|source| ProjectError::EnvironmentName {
-                    name: name.to_owned(),
-                    source,
-                })
+                .map_err(|source| ProjectError::EnvironmentName { name: name.to_owned(), source })
         })
         .transpose()?;
     match locate::locate(path)? {
@@ -44,21 +37,14 @@ pub(crate) fn load(
             project.inputs.extend(locate::candidates(&root));
             Ok(project)
         }
-        Target::Config {
-            folder,
-            file,
-            format,
-            shadowed,
-        } => {
+        Target::Config { folder, file, format, shadowed } => {
             let source = SourceFile::read(&file)?;
             let mut project = load_config(&folder, &source, format, environment, process)?;
-            project
-                .warnings
-                .extend(shadowed.into_iter().map(|path| Warning {
-                    at: start_of(path),
-                    key: None,
-                    kind: WarningKind::Shadowed { used: file.clone() },
-                }));
+            project.warnings.extend(shadowed.into_iter().map(|path| Warning {
+                at: start_of(path),
+                key: None,
+                kind: WarningKind::Shadowed { used: file.clone() },
+            }));
             Ok(project)
         }
     }
@@ -76,13 +62,7 @@ fn load_bare(
     let mut project = Project::new(name, root);
     project.main = Some(paths::canonical(main)?);
     let mut warnings = Warnings::default();
-    project.secrets = secrets::read(
-        &project.root,
-        environment.as_ref(),
-        None,
-        process,
-        &mut warnings,
-    )?;
+    project.secrets = secrets::read(&project.root, environment.as_ref(), None, process, &mut warnings)?;
     project.warnings = warnings.finish();
     project.inputs = secrets::candidates(&project.root, environment.as_ref());
     project.environment = environment;
@@ -112,25 +92,11 @@ fn load_config(
     project.config = Some(paths::canonical(source.path())?);
     project.inputs = project.config.iter().cloned().collect();
     project.inputs.extend(locate::candidates(paths.root()));
-    project
-        .inputs
-        .extend(secrets::candidates(paths.root(), environment.as_ref()));
+    project.inputs.extend(secrets::candidates(paths.root(), environment.as_ref()));
     project.inputs.dedup();
-    let mut found = secrets::read(
-        paths.root(),
-        environment.as_ref(),
-        required.as_deref(),
-        process,
-        &mut warnings,
-    )?;
+    let mut found = secrets::read(paths.root(), environment.as_ref(), required.as_deref(), process, &mut warnings)?;
     let vars = &project.vars;
-    secrets::drop_shadowed(
-        &mut found,
-        &taken,
-        |name| vars.contains_key(name),
-        source,
-        &mut warnings,
-    );
+    secrets::drop_shadowed(&mut found, &taken, |name| vars.contains_key(name), source, &mut warnings);
     project.vars.retain(|name, _| !found.contains_key(name));
     project.secrets = found;
     project.warnings = warnings.finish();
@@ -158,19 +124,15 @@ fn resolve(
         used
     });
     let command = settings.bundling.build.as_ref();
-    project.main = settings
-        .main
-        .as_ref()
-        .and_then(|main| paths.main(reader, main, command.map(|build| build.command.as_str())));
+    project.main =
+        settings.main.as_ref().and_then(|main| paths.main(reader, main, command.map(|build| build.command.as_str())));
     // A `main` or `assets` that is there but wrong has its own problem.
     if settings.main.is_none() && settings.assets.is_none() && reader.problems.is_empty() {
         let kind = ProblemKind::NothingToServe;
         reader.problem_at(source.locate(0), "main".to_owned(), kind);
     }
     let has_main = settings.main.is_some();
-    project.assets = settings
-        .assets
-        .and_then(|assets| resolve_assets(reader, paths, assets, has_main, taken));
+    project.assets = settings.assets.and_then(|assets| resolve_assets(reader, paths, assets, has_main, taken));
     let tsconfig = settings.bundling.tsconfig.clone();
     let base_dir = settings.bundling.base_dir.clone();
     project.bundling = settings.bundling.finish(settings.define, settings.alias);
@@ -223,10 +185,7 @@ fn resolve_assets(
         binding: assets.binding.map(|binding| binding.value),
         html_handling: assets.html_handling,
         not_found_handling: assets.not_found_handling,
-        run_worker_first: assets
-            .run_worker_first
-            .map(|first| first.value)
-            .unwrap_or_default(),
+        run_worker_first: assets.run_worker_first.map(|first| first.value).unwrap_or_default(),
     })
 }
 
@@ -239,9 +198,5 @@ fn folder_name(root: &Path) -> WorkerName {
 }
 
 fn start_of(file: PathBuf) -> Location {
-    Location {
-        file,
-        line: 1,
-        column: 1,
-    }
+    Location { file, line: 1, column: 1 }
 }

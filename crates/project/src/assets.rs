@@ -46,10 +46,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &At<'_>) -> Option<AssetSettings
         reader.choice(
             &at,
             &[
-                (
-                    "single-page-application",
-                    NotFoundHandling::SinglePageApplication,
-                ),
+                ("single-page-application", NotFoundHandling::SinglePageApplication),
                 ("404-page", NotFoundHandling::NotFoundPage),
                 ("none", NotFoundHandling::None),
             ],
@@ -82,10 +79,7 @@ fn run_worker_first(reader: &mut Reader<'_>, at: &At<'_>) -> Option<RunWorkerFir
         reader.problem(at, ProblemKind::TooMany { count, count_max });
         return None;
     }
-    let mut routes = AssetRoutes {
-        worker: Vec::new(),
-        assets: Vec::new(),
-    };
+    let mut routes = AssetRoutes { worker: Vec::new(), assets: Vec::new() };
     for item in &items {
         match rule(reader, item) {
             Some((true, path)) => routes.worker.push(path),

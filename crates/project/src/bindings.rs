@@ -30,19 +30,11 @@ pub(crate) struct Taken(BTreeMap<BindingName, String>);
 
 pub(crate) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Bindings {
     let mut taken = Taken::default();
-    let vars = fields
-        .get("vars")
-        .and_then(|at| vars(reader, &at, &mut taken));
-    let services = fields
-        .get("services")
-        .and_then(|at| reader.each(&at, |reader, at| service(reader, at, &mut taken)));
-    let version_metadata = fields
-        .get("version_metadata")
-        .and_then(|at| version_metadata(reader, &at, &mut taken));
+    let vars = fields.get("vars").and_then(|at| vars(reader, &at, &mut taken));
+    let services = fields.get("services").and_then(|at| reader.each(&at, |reader, at| service(reader, at, &mut taken)));
+    let version_metadata = fields.get("version_metadata").and_then(|at| version_metadata(reader, &at, &mut taken));
     let unavailable = unavailable::read(reader, fields, &mut taken);
-    let secrets_required = fields
-        .get("secrets")
-        .and_then(|at| secrets_required(reader, &at));
+    let secrets_required = fields.get("secrets").and_then(|at| secrets_required(reader, &at));
     Bindings {
         vars: vars.unwrap_or_default(),
         services: services.unwrap_or_default(),
@@ -53,11 +45,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Bindings
     }
 }
 
-fn vars(
-    reader: &mut Reader<'_>,
-    at: &At<'_>,
-    taken: &mut Taken,
-) -> Option<BTreeMap<BindingName, Var>> {
+fn vars(reader: &mut Reader<'_>, at: &At<'_>, taken: &mut Taken) -> Option<BTreeMap<BindingName, Var>> {
     let mut vars = BTreeMap::new();
     for (entry, at) in reader.entries(at)? {
         let name = reader.key_name(entry, &at);
@@ -76,12 +64,9 @@ fn vars(
 
 fn service(reader: &mut Reader<'_>, at: &At<'_>, taken: &mut Taken) -> Option<Service> {
     let mut fields = reader.fields(at)?;
-    let binding = fields
-        .require(reader, "binding", "the name of the binding")
-        .and_then(|at| taken.name(reader, &at));
-    let service = fields
-        .require(reader, "service", "the name of a worker")
-        .and_then(|at| reader.name::<WorkerName>(&at));
+    let binding = fields.require(reader, "binding", "the name of the binding").and_then(|at| taken.name(reader, &at));
+    let service =
+        fields.require(reader, "service", "the name of a worker").and_then(|at| reader.name::<WorkerName>(&at));
     let entrypoint = fields.get("entrypoint").and_then(|at| reader.text(&at));
     let props = fields.get("props").and_then(|at| {
         reader.fields(&at)?;
@@ -99,19 +84,10 @@ fn service(reader: &mut Reader<'_>, at: &At<'_>, taken: &mut Taken) -> Option<Se
         reader.warn(at.node.at, at.key, WarningKind::NotSupported { reason });
     }
     fields.finish(reader);
-    Some(Service {
-        binding: binding?,
-        service: service?,
-        entrypoint,
-        props,
-    })
+    Some(Service { binding: binding?, service: service?, entrypoint, props })
 }
 
-fn version_metadata(
-    reader: &mut Reader<'_>,
-    at: &At<'_>,
-    taken: &mut Taken,
-) -> Option<BindingName> {
+fn version_metadata(reader: &mut Reader<'_>, at: &At<'_>, taken: &mut Taken) -> Option<BindingName> {
     let mut fields = reader.fields(at)?;
     let binding = fields.require(reader, "binding", "the name of the binding");
     fields.finish(reader);
@@ -139,12 +115,7 @@ impl Taken {
         self.take(reader, at, &name).then_some(name)
     }
 
-    pub(crate) fn take(
-        &mut self,
-        reader: &mut Reader<'_>,
-        at: &At<'_>,
-        name: &BindingName,
-    ) -> bool {
+    pub(crate) fn take(&mut self, reader: &mut Reader<'_>, at: &At<'_>, name: &BindingName) -> bool {
         if let Err(kind) = self.claim(name, &at.key) {
             reader.problem(at, kind);
             return false;
@@ -152,11 +123,7 @@ impl Taken {
         true
     }
 
-    pub(crate) fn take_placed(
-        &mut self,
-        reader: &mut Reader<'_>,
-        name: &Placed<BindingName>,
-    ) -> bool {
+    pub(crate) fn take_placed(&mut self, reader: &mut Reader<'_>, name: &Placed<BindingName>) -> bool {
         if let Err(kind) = self.claim(&name.value, &name.key) {
             reader.problem_at(name.at.clone(), name.key.clone(), kind);
             return false;
@@ -166,10 +133,7 @@ impl Taken {
 
     fn claim(&mut self, name: &BindingName, key: &str) -> Result<(), ProblemKind> {
         if let Some(first) = self.0.get(name) {
-            return Err(ProblemKind::BindingTaken {
-                name: name.to_string(),
-                first: first.clone(),
-            });
+            return Err(ProblemKind::BindingTaken { name: name.to_string(), first: first.clone() });
         }
         self.0.insert(name.clone(), key.to_owned());
         Ok(())

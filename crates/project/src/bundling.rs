@@ -52,11 +52,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Bundling
     }
 }
 
-pub(crate) fn placed(
-    reader: &mut Reader<'_>,
-    fields: &mut Fields<'_>,
-    key: &'static str,
-) -> Option<Placed<String>> {
+pub(crate) fn placed(reader: &mut Reader<'_>, fields: &mut Fields<'_>, key: &'static str) -> Option<Placed<String>> {
     let at = fields.get(key)?;
     let text = reader.text(&at)?;
     Some(reader.placed(&at, text))
@@ -76,52 +72,34 @@ fn rules(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<ModuleRule>> {
 /// `Some(None)` is a rule for files that no worker here can import.
 fn rule(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Option<ModuleRule>> {
     let mut fields = reader.fields(at)?;
-    let module_type = fields
-        .require(reader, "type", "the type files are imported as")
-        .and_then(|at| {
-            reader.choice(
-                &at,
-                &[
-                    ("ESModule", Some(ModuleType::EsModule)),
-                    ("CommonJS", Some(ModuleType::CommonJs)),
-                    ("CompiledWasm", Some(ModuleType::CompiledWasm)),
-                    ("Text", Some(ModuleType::Text)),
-                    ("Data", Some(ModuleType::Data)),
-                    ("PythonModule", None),
-                    ("PythonRequirement", None),
-                ],
-            )
-        });
-    let globs = fields
-        .require(reader, "globs", "a list of globs")
-        .and_then(|at| match reader.texts(&at) {
-            Some(globs)
-                if globs.is_empty()
-                    && matches!(&at.node.value, Value::Array(items) if items.is_empty()) =>
-            {
-                reader.mistyped(&at, "a list with at least one glob")
-            }
-            globs => globs,
-        });
-    let fallthrough = fields
-        .get("fallthrough")
-        .and_then(|at| reader.boolean(&at))
-        .unwrap_or(false);
+    let module_type = fields.require(reader, "type", "the type files are imported as").and_then(|at| {
+        reader.choice(
+            &at,
+            &[
+                ("ESModule", Some(ModuleType::EsModule)),
+                ("CommonJS", Some(ModuleType::CommonJs)),
+                ("CompiledWasm", Some(ModuleType::CompiledWasm)),
+                ("Text", Some(ModuleType::Text)),
+                ("Data", Some(ModuleType::Data)),
+                ("PythonModule", None),
+                ("PythonRequirement", None),
+            ],
+        )
+    });
+    let globs = fields.require(reader, "globs", "a list of globs").and_then(|at| match reader.texts(&at) {
+        Some(globs) if globs.is_empty() && matches!(&at.node.value, Value::Array(items) if items.is_empty()) => {
+            reader.mistyped(&at, "a list with at least one glob")
+        }
+        globs => globs,
+    });
+    let fallthrough = fields.get("fallthrough").and_then(|at| reader.boolean(&at)).unwrap_or(false);
     fields.finish(reader);
     let globs = globs?;
     match module_type? {
-        Some(module_type) => Some(Some(ModuleRule {
-            module_type,
-            globs,
-            fallthrough,
-        })),
+        Some(module_type) => Some(Some(ModuleRule { module_type, globs, fallthrough })),
         None => {
             let reason = "Python modules do not run in Selvedge";
-            reader.warn(
-                at.node.at,
-                at.key.clone(),
-                WarningKind::NotSupported { reason },
-            );
+            reader.warn(at.node.at, at.key.clone(), WarningKind::NotSupported { reason });
             Some(None)
         }
     }
@@ -142,11 +120,7 @@ fn build(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Build> {
         let reason = "Selvedge does not run build commands; it bundles `main` itself, or run the command beside it";
         reader.warn(at.node.at, at.key, WarningKind::NotSupported { reason });
     }
-    Some(Build {
-        command,
-        cwd,
-        watch: watch.unwrap_or_else(|| vec!["./src".to_owned()]),
-    })
+    Some(Build { command, cwd, watch: watch.unwrap_or_else(|| vec!["./src".to_owned()]) })
 }
 
 // === impl BundlingSettings ===
@@ -170,11 +144,7 @@ impl BundlingSettings {
     }
 
     /// All but the paths, which the caller resolves.
-    pub(crate) fn finish(
-        self,
-        define: BTreeMap<String, String>,
-        alias: BTreeMap<String, String>,
-    ) -> Bundling {
+    pub(crate) fn finish(self, define: BTreeMap<String, String>, alias: BTreeMap<String, String>) -> Bundling {
         Bundling {
             rules: self.rules.unwrap_or_default(),
             no_bundle: self.no_bundle.unwrap_or_default(),

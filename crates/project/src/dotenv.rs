@@ -25,16 +25,9 @@ pub(crate) struct Assignment {
 
 const QUOTES: [char; 3] = ['\'', '"', '`'];
 
-pub(crate) fn parse(
-    file: &SourceFile,
-    warnings: &mut Warnings,
-) -> Result<Vec<Assignment>, ProjectError> {
+pub(crate) fn parse(file: &SourceFile, warnings: &mut Warnings) -> Result<Vec<Assignment>, ProjectError> {
     let text = file.text().replace("\r\n", "\n").replace('\r', "\n");
-    let mut at = Location {
-        file: file.path().to_owned(),
-        line: 1,
-        column: 1,
-    };
+    let mut at = Location { file: file.path().to_owned(), line: 1, column: 1 };
     let mut assignments = Vec::new();
     let mut seen = text.as_str();
     let mut rest = text.trim_start();
@@ -49,11 +42,7 @@ pub(crate) fn parse(
             if opens_quote(&value) {
                 warn(warnings, &at, Some(key), WarningKind::OpenQuote);
             }
-            assignments.push(Assignment {
-                key: key.to_owned(),
-                value: unquote(&value),
-                at: at.clone(),
-            });
+            assignments.push(Assignment { key: key.to_owned(), value: unquote(&value), at: at.clone() });
             after
         } else {
             warn(warnings, &at, None, WarningKind::NotAssignment);
@@ -83,9 +72,7 @@ fn split_key(text: &str) -> Option<(&str, &str)> {
     let assigned = rest.trim_start_matches([' ', '\t']).strip_prefix('=');
     let value = match assigned {
         Some(value) => value,
-        None => rest
-            .strip_prefix(':')
-            .filter(|value| value.starts_with([' ', '\t', '\n']))?,
+        None => rest.strip_prefix(':').filter(|value| value.starts_with([' ', '\t', '\n']))?,
     };
     Some((key, value.trim_start_matches([' ', '\t'])))
 }
@@ -137,9 +124,7 @@ fn unquote(value: &str) -> String {
 }
 
 fn opens_quote(value: &str) -> bool {
-    QUOTES.iter().any(|quote| {
-        value.starts_with(*quote) && (value.chars().count() == 1 || !value.ends_with(*quote))
-    })
+    QUOTES.iter().any(|quote| value.starts_with(*quote) && (value.chars().count() == 1 || !value.ends_with(*quote)))
 }
 
 fn after_line(text: &str) -> &str {
@@ -151,11 +136,7 @@ fn is_key(character: char) -> bool {
 }
 
 fn warn(warnings: &mut Warnings, at: &Location, key: Option<&str>, kind: WarningKind) {
-    warnings.push(|| Warning {
-        at: at.clone(),
-        key: key.map(str::to_owned),
-        kind,
-    });
+    warnings.push(|| Warning { at: at.clone(), key: key.map(str::to_owned), kind });
 }
 
 fn too_many(at: Location, count: usize) -> ProjectError {

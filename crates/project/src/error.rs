@@ -21,11 +21,7 @@ pub enum ProjectError {
     #[error("cannot read {}", .path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} is {bytes} bytes; at most {bytes_max} are read", .path.display())]
-    TooLarge {
-        path: PathBuf,
-        bytes: u64,
-        bytes_max: u64,
-    },
+    TooLarge { path: PathBuf, bytes: u64, bytes_max: u64 },
     #[error("{at}: the file is not UTF-8 text")]
     NotText { at: Location },
     #[error(
@@ -41,11 +37,7 @@ pub enum ProjectError {
     #[error("invalid environment name {name:?}")]
     EnvironmentName { name: String, source: InvalidName },
     #[error("{}: there is no environment {environment:?}; it declares {}", .file.display(), list(.available))]
-    NoSuchEnvironment {
-        file: PathBuf,
-        environment: EnvironmentName,
-        available: Vec<String>,
-    },
+    NoSuchEnvironment { file: PathBuf, environment: EnvironmentName, available: Vec<String> },
     #[error("{at}: {message}")]
     Syntax { at: Location, message: String },
     #[error(transparent)]
@@ -86,27 +78,19 @@ pub enum ProblemKind {
     Date(InvalidDate),
     #[error("is {found:?}, which is not five cron fields such as \"*/5 * * * *\"")]
     Cron { found: String },
-    #[error(
-        "must be written with quotes, as a string: a TOML date is not a value a worker can hold"
-    )]
+    #[error("must be written with quotes, as a string: a TOML date is not a value a worker can hold")]
     TomlDate,
     #[error("is {given:?}, but there is no file {}", .path.display())]
     FileMissing { given: String, path: PathBuf },
     #[error("is {given:?}, but there is no file {}: run `{command}` first, which `build.command` says makes it", .path.display())]
-    FileNotBuilt {
-        given: String,
-        path: PathBuf,
-        command: String,
-    },
+    FileNotBuilt { given: String, path: PathBuf, command: String },
     #[error("is {given:?}, but there is no folder {}", .path.display())]
     FolderMissing { given: String, path: PathBuf },
     #[error("is {given:?}, which leads out of {}", .boundary.display())]
     PathEscapes { given: String, boundary: PathBuf },
     #[error("is {given:?}, a Python worker: only JavaScript and TypeScript run here")]
     Python { given: String },
-    #[error(
-        "is missing: name the worker's file, or `assets.directory` for a site without a worker"
-    )]
+    #[error("is missing: name the worker's file, or `assets.directory` for a site without a worker")]
     NothingToServe,
     #[error("needs a worker: add `main`, or remove it")]
     NeedsMain,
@@ -153,10 +137,7 @@ impl ProjectError {
 
 impl Problems {
     pub(crate) fn one(problem: Problem) -> ProjectError {
-        ProjectError::Invalid(Self {
-            kept: vec![problem],
-            dropped: 0,
-        })
+        ProjectError::Invalid(Self { kept: vec![problem], dropped: 0 })
     }
 
     pub(crate) fn is_empty(&self) -> bool {

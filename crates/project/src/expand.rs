@@ -40,11 +40,7 @@ pub(crate) fn expand(value: &str, known: &BTreeMap<String, String>) -> Result<St
 fn find(value: &str) -> Option<Reference<'_>> {
     value
         .match_indices('$')
-        .filter(|(start, _)| {
-            !value
-                .get(..*start)
-                .is_some_and(|before| before.ends_with('\\'))
-        })
+        .filter(|(start, _)| !value.get(..*start).is_some_and(|before| before.ends_with('\\')))
         .find_map(|(start, _)| {
             let after = value.get(start + 1..)?;
             let (expression, end) = match after.strip_prefix('{') {
@@ -59,11 +55,7 @@ fn find(value: &str) -> Option<Reference<'_>> {
                     (after.get(..length)?, start + 1 + length)
                 }
             };
-            Some(Reference {
-                start,
-                end,
-                expression,
-            })
+            Some(Reference { start, end, expression })
         })
 }
 
@@ -77,10 +69,7 @@ fn name_length(text: &str) -> Option<usize> {
 
 fn evaluate(expression: &str, known: &BTreeMap<String, String>) -> String {
     let (name, operator, operand) = split_operator(expression);
-    let value = known
-        .get(name)
-        .map(String::as_str)
-        .filter(|value| !value.is_empty());
+    let value = known.get(name).map(String::as_str).filter(|value| !value.is_empty());
     match (operator, value) {
         (Operator::Alternative, Some(_)) | (Operator::Default, None) => operand.to_owned(),
         (Operator::Alternative, None) => String::new(),
@@ -114,12 +103,7 @@ mod tests {
     use super::*;
 
     fn expanded(value: &str) -> Result<String, Endless> {
-        let known = [
-            ("A", "one"),
-            ("EMPTY", ""),
-            ("RAW", "$RAW"),
-            ("GROWS", "$GROWS$GROWS"),
-        ];
+        let known = [("A", "one"), ("EMPTY", ""), ("RAW", "$RAW"), ("GROWS", "$GROWS$GROWS")];
         let known = known.map(|(key, value)| (key.to_owned(), value.to_owned()));
         expand(value, &known.into())
     }

@@ -24,23 +24,15 @@ impl SourceFile {
     pub(crate) fn read(path: &Path) -> Result<Self, ProjectError> {
         let file = File::open(path).map_err(|source| read_error(path, source))?;
         let mut bytes = Vec::new();
-        file.take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|source| read_error(path, source))?;
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|source| read_error(path, source))?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
             let length = std::fs::metadata(path).map_or(bytes.len() as u64, |meta| meta.len());
-            return Err(ProjectError::TooLarge {
-                path: path.to_owned(),
-                bytes: length,
-                bytes_max: FILE_BYTES_MAX,
-            });
+            return Err(ProjectError::TooLarge { path: path.to_owned(), bytes: length, bytes_max: FILE_BYTES_MAX });
         }
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
-            ProjectError::NotText {
-                at: locate(path, &before, valid),
-            }
+            ProjectError::NotText { at: locate(path, &before, valid) }
         })?;
         Ok(Self::new(path, &text))
     }
@@ -56,10 +48,7 @@ impl SourceFile {
 
     /// A byte-order mark, which no parser wants, is dropped.
     pub(crate) fn new(path: &Path, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.strip_prefix('\u{feff}').unwrap_or(text).to_owned() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -89,11 +78,7 @@ fn locate(path: &Path, text: &str, offset: usize) -> Location {
             column += 1;
         }
     }
-    Location {
-        file: path.to_owned(),
-        line,
-        column,
-    }
+    Location { file: path.to_owned(), line, column }
 }
 
 fn read_error(path: &Path, source: io::Error) -> ProjectError {

@@ -41,13 +41,9 @@ fn convert(file: &SourceFile, value: ast::Value<'_>) -> Result<Node, ProjectErro
         ast::Value::NumberLit(literal) => serde_json::Number::from_str(literal.value)
             .map(Value::Number)
             .map_err(|_| syntax(file, at, format!("{} is not a JSON number", literal.value)))?,
-        ast::Value::Array(array) => Value::Array(
-            array
-                .elements
-                .into_iter()
-                .map(|element| convert(file, element))
-                .collect::<Result<_, _>>()?,
-        ),
+        ast::Value::Array(array) => {
+            Value::Array(array.elements.into_iter().map(|element| convert(file, element)).collect::<Result<_, _>>()?)
+        }
         ast::Value::Object(object) => Value::Object(entries(file, object)?),
     };
     Ok(Node { at, value })
@@ -71,8 +67,5 @@ fn entries(file: &SourceFile, object: ast::Object<'_>) -> Result<Vec<Entry>, Pro
 }
 
 fn syntax(file: &SourceFile, offset: usize, message: String) -> ProjectError {
-    ProjectError::Syntax {
-        at: file.locate(offset),
-        message,
-    }
+    ProjectError::Syntax { at: file.locate(offset), message }
 }

@@ -48,12 +48,10 @@ pub use crate::{
     dotenv::ENV_ENTRIES_MAX,
     error::{Location, Problem, ProblemKind, Problems, ProjectError},
     file::FILE_BYTES_MAX,
-    name::{
-        BindingName, CompatibilityDate, Cron, EnvironmentName, InvalidDate, InvalidName, WorkerName,
-    },
+    name::{BindingName, CompatibilityDate, Cron, EnvironmentName, InvalidDate, InvalidName, WorkerName},
     project::{
-        AssetRoutes, Assets, Build, Bundling, Dev, DevAddress, HtmlHandling, Limits, ModuleRule,
-        ModuleType, NotFoundHandling, Project, Route, RunWorkerFirst, Secret, Service, Var, Zone,
+        AssetRoutes, Assets, Build, Bundling, Dev, DevAddress, HtmlHandling, Limits, ModuleRule, ModuleType,
+        NotFoundHandling, Project, Route, RunWorkerFirst, Secret, Service, Var, Zone,
     },
     unavailable::{BindingKind, UnavailableBinding},
     warning::{Warning, WarningKind},

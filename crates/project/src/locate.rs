@@ -29,11 +29,8 @@ pub(crate) enum Format {
 const SCRIPT_EXTENSIONS: &[&str] = &["js", "mjs", "jsx", "ts", "mts", "tsx"];
 
 /// In wrangler's order of precedence.
-const CONFIGS: &[(&str, Format)] = &[
-    ("wrangler.json", Format::Jsonc),
-    ("wrangler.jsonc", Format::Jsonc),
-    ("wrangler.toml", Format::Toml),
-];
+const CONFIGS: &[(&str, Format)] =
+    &[("wrangler.json", Format::Jsonc), ("wrangler.jsonc", Format::Jsonc), ("wrangler.toml", Format::Toml)];
 
 const MAINS: &[&str] = &[
     "index.ts",
@@ -53,22 +50,14 @@ const MAINS: &[&str] = &[
 pub(crate) fn locate(path: &Path) -> Result<Target, ProjectError> {
     let metadata = std::fs::metadata(path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-            ProjectError::NotFound {
-                path: path.to_owned(),
-            }
+            ProjectError::NotFound { path: path.to_owned() }
         }
-        _ => ProjectError::Read {
-            path: path.to_owned(),
-            source,
-        },
+        _ => ProjectError::Read { path: path.to_owned(), source },
     })?;
     if metadata.is_dir() {
         return locate_folder(path);
     }
-    let extension = path
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .unwrap_or_default();
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let format = match extension {
         extension if SCRIPT_EXTENSIONS.contains(&extension) => {
             let file = path.to_owned();
@@ -77,24 +66,15 @@ pub(crate) fn locate(path: &Path) -> Result<Target, ProjectError> {
         "json" | "jsonc" => Format::Jsonc,
         "toml" => Format::Toml,
         _ => {
-            return Err(ProjectError::UnknownFileType {
-                path: path.to_owned(),
-            });
+            return Err(ProjectError::UnknownFileType { path: path.to_owned() });
         }
     };
-    Ok(Target::Config {
-        folder: folder_of(path),
-        file: path.to_owned(),
-        format,
-        shadowed: Vec::new(),
-    })
+    Ok(Target::Config { folder: folder_of(path), file: path.to_owned(), format, shadowed: Vec::new() })
 }
 
 fn locate_folder(folder: &Path) -> Result<Target, ProjectError> {
-    let mut found = CONFIGS
-        .iter()
-        .map(|(name, format)| (folder.join(name), *format))
-        .filter(|(file, _)| file.is_file());
+    let mut found =
+        CONFIGS.iter().map(|(name, format)| (folder.join(name), *format)).filter(|(file, _)| file.is_file());
     if let Some((file, format)) = found.next() {
         return Ok(Target::Config {
             folder: folder.to_owned(),
@@ -103,18 +83,10 @@ fn locate_folder(folder: &Path) -> Result<Target, ProjectError> {
             shadowed: found.map(|(file, _)| file).collect(),
         });
     }
-    let main = MAINS
-        .iter()
-        .map(|name| folder.join(name))
-        .find(|file| file.is_file());
+    let main = MAINS.iter().map(|name| folder.join(name)).find(|file| file.is_file());
     match main {
-        Some(main) => Ok(Target::Bare {
-            folder: folder.to_owned(),
-            main,
-        }),
-        None => Err(ProjectError::NothingToRun {
-            folder: folder.to_owned(),
-        }),
+        Some(main) => Ok(Target::Bare { folder: folder.to_owned(), main }),
+        None => Err(ProjectError::NothingToRun { folder: folder.to_owned() }),
     }
 }
 

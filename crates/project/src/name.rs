@@ -33,10 +33,7 @@ pub enum InvalidName {
     #[error("it has {chars} characters, at most {chars_max} are allowed")]
     TooLong { chars: usize, chars_max: usize },
     #[error("{character:?} is not allowed; use {allowed}")]
-    Character {
-        character: char,
-        allowed: &'static str,
-    },
+    Character { character: char, allowed: &'static str },
     #[error("it starts with {0:?}")]
     Start(char),
     #[error("it is reserved by the language")]
@@ -79,10 +76,7 @@ impl WorkerName {
     }
 
     /// The name an environment's worker gets when the environment gives it none: `<name>-<environment>`.
-    pub(crate) fn in_environment(
-        &self,
-        environment: &EnvironmentName,
-    ) -> Result<Self, InvalidName> {
+    pub(crate) fn in_environment(&self, environment: &EnvironmentName) -> Result<Self, InvalidName> {
         let suffix = Self::sanitised(&environment.0);
         format!("{}-{}", self.0, suffix.0).parse()
     }
@@ -97,11 +91,9 @@ impl FromStr for WorkerName {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         bounded(text, WORKER_CHARS_MAX)?;
-        allow(
-            text,
-            "lowercase letters, digits, dashes and underscores",
-            |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_',
-        )?;
+        allow(text, "lowercase letters, digits, dashes and underscores", |c| {
+            c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_'
+        })?;
         if text.starts_with('-') {
             return Err(InvalidName::Start('-'));
         }
@@ -128,9 +120,7 @@ impl FromStr for BindingName {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         bounded(text, BINDING_CHARS_MAX)?;
-        allow(text, "anything but spaces and control characters", |c| {
-            !c.is_whitespace() && !c.is_control()
-        })?;
+        allow(text, "anything but spaces and control characters", |c| !c.is_whitespace() && !c.is_control())?;
         // Assigning it would replace the prototype of `env` instead of adding a property.
         if text == "__proto__" {
             return Err(InvalidName::Reserved);
@@ -243,9 +233,7 @@ impl Cron {
     /// `None` when `text` is not five fields of the cron alphabet. Ranges are not checked: the scheduler does that.
     pub fn parse(text: &str) -> Option<Self> {
         let alphabet = |c: char| c.is_ascii_alphanumeric() || "*/,-#? ".contains(c);
-        let fits = text.len() <= CRON_CHARS_MAX
-            && text.split_whitespace().count() == 5
-            && text.chars().all(alphabet);
+        let fits = text.len() <= CRON_CHARS_MAX && text.split_whitespace().count() == 5 && text.chars().all(alphabet);
         fits.then(|| Self(text.to_owned()))
     }
 
@@ -262,11 +250,7 @@ fn bounded(text: &str, chars_max: usize) -> Result<(), InvalidName> {
     }
 }
 
-fn allow(
-    text: &str,
-    allowed: &'static str,
-    fits: impl Fn(char) -> bool,
-) -> Result<(), InvalidName> {
+fn allow(text: &str, allowed: &'static str, fits: impl Fn(char) -> bool) -> Result<(), InvalidName> {
     match text.chars().find(|character| !fits(*character)) {
         Some(character) => Err(InvalidName::Character { character, allowed }),
         None => Ok(()),
@@ -305,30 +289,11 @@ mod tests {
 
     #[test]
     fn dates_are_days_of_the_calendar_and_not_in_the_future() {
-        assert_eq!(
-            "2024-02-29"
-                .parse::<CompatibilityDate>()
-                .unwrap()
-                .to_string(),
-            "2024-02-29"
-        );
-        for bad in [
-            "2023-02-29",
-            "2024-1-1",
-            "2024-01-01T00:00",
-            "today",
-            "",
-            "+024-01-01",
-        ] {
-            assert!(matches!(
-                bad.parse::<CompatibilityDate>(),
-                Err(InvalidDate::NotADay(_))
-            ));
+        assert_eq!("2024-02-29".parse::<CompatibilityDate>().unwrap().to_string(), "2024-02-29");
+        for bad in ["2023-02-29", "2024-1-1", "2024-01-01T00:00", "today", "", "+024-01-01"] {
+            assert!(matches!(bad.parse::<CompatibilityDate>(), Err(InvalidDate::NotADay(_))));
         }
-        assert!(matches!(
-            "9998-01-01".parse::<CompatibilityDate>(),
-            Err(InvalidDate::Future(_))
-        ));
+        assert!(matches!("9998-01-01".parse::<CompatibilityDate>(), Err(InvalidDate::Future(_))));
     }
 
     #[test]

@@ -25,22 +25,14 @@ pub(crate) fn routes(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Option
 
 fn route(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Route> {
     if let Value::String(_) = &at.node.value {
-        return Some(Route {
-            pattern: reader.text(at)?,
-            zone: None,
-            custom_domain: false,
-        });
+        return Some(Route { pattern: reader.text(at)?, zone: None, custom_domain: false });
     }
     let Value::Object(_) = &at.node.value else {
-        return reader.mistyped(
-            at,
-            "a pattern such as \"example.com/*\", or an object with `pattern`",
-        );
+        return reader.mistyped(at, "a pattern such as \"example.com/*\", or an object with `pattern`");
     };
     let mut fields = reader.fields(at)?;
-    let pattern = fields
-        .require(reader, "pattern", "a pattern such as \"example.com/*\"")
-        .and_then(|at| reader.text(&at));
+    let pattern =
+        fields.require(reader, "pattern", "a pattern such as \"example.com/*\"").and_then(|at| reader.text(&at));
     let id_at = fields.get("zone_id");
     let name_at = fields.get("zone_name");
     if let (Some(id), Some(_)) = (&id_at, &name_at) {
@@ -48,28 +40,19 @@ fn route(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Route> {
     }
     let id = id_at.and_then(|at| reader.text(&at)).map(Zone::Id);
     let name = name_at.and_then(|at| reader.text(&at)).map(Zone::Name);
-    let custom_domain = fields
-        .get("custom_domain")
-        .and_then(|at| reader.boolean(&at));
+    let custom_domain = fields.get("custom_domain").and_then(|at| reader.boolean(&at));
     for key in ["enabled", "previews_enabled"] {
         if let Some(at) = fields.get(key) {
             reader.boolean(&at);
         }
     }
     fields.finish(reader);
-    Some(Route {
-        pattern: pattern?,
-        zone: id.or(name),
-        custom_domain: custom_domain.unwrap_or(false),
-    })
+    Some(Route { pattern: pattern?, zone: id.or(name), custom_domain: custom_domain.unwrap_or(false) })
 }
 
 pub(crate) fn crons(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<Cron>> {
     let mut fields = reader.fields(at)?;
-    let crons = fields
-        .get("crons")
-        .and_then(|at| reader.each(&at, cron))
-        .unwrap_or_default();
+    let crons = fields.get("crons").and_then(|at| reader.each(&at, cron)).unwrap_or_default();
     fields.finish(reader);
     Some(crons)
 }
@@ -109,11 +92,7 @@ pub(crate) fn dev(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Dev> {
         }
     }
     fields.finish(reader);
-    Some(Dev {
-        port,
-        address,
-        host,
-    })
+    Some(Dev { port, address, host })
 }
 
 fn address(reader: &mut Reader<'_>, at: &At<'_>) -> Option<DevAddress> {

@@ -23,11 +23,7 @@ pub(crate) struct Paths {
 impl Paths {
     pub(crate) fn new(folder: &Path) -> Result<Self, ProjectError> {
         let root = canonical(folder)?;
-        let boundary = root
-            .ancestors()
-            .find(|folder| folder.join(".git").exists())
-            .unwrap_or(&root)
-            .to_owned();
+        let boundary = root.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&root).to_owned();
         Ok(Self { root, boundary })
     }
 
@@ -36,9 +32,7 @@ impl Paths {
     }
 
     pub(crate) fn file(&self, reader: &mut Reader<'_>, given: &Placed<String>) -> Option<PathBuf> {
-        self.resolve(reader, given, Path::is_file, |given, path| {
-            ProblemKind::FileMissing { given, path }
-        })
+        self.resolve(reader, given, Path::is_file, |given, path| ProblemKind::FileMissing { given, path })
     }
 
     /// The worker's file; where a build command makes it, its absence is put down to that.
@@ -49,35 +43,18 @@ impl Paths {
         build_command: Option<&str>,
     ) -> Option<PathBuf> {
         if given.value.ends_with(".py") {
-            let kind = ProblemKind::Python {
-                given: given.value.clone(),
-            };
+            let kind = ProblemKind::Python { given: given.value.clone() };
             reader.problem_at(given.at.clone(), given.key.clone(), kind);
             return None;
         }
-        self.resolve(
-            reader,
-            given,
-            Path::is_file,
-            |given, path| match build_command {
-                Some(command) => ProblemKind::FileNotBuilt {
-                    given,
-                    path,
-                    command: command.to_owned(),
-                },
-                None => ProblemKind::FileMissing { given, path },
-            },
-        )
+        self.resolve(reader, given, Path::is_file, |given, path| match build_command {
+            Some(command) => ProblemKind::FileNotBuilt { given, path, command: command.to_owned() },
+            None => ProblemKind::FileMissing { given, path },
+        })
     }
 
-    pub(crate) fn folder(
-        &self,
-        reader: &mut Reader<'_>,
-        given: &Placed<String>,
-    ) -> Option<PathBuf> {
-        self.resolve(reader, given, Path::is_dir, |given, path| {
-            ProblemKind::FolderMissing { given, path }
-        })
+    pub(crate) fn folder(&self, reader: &mut Reader<'_>, given: &Placed<String>) -> Option<PathBuf> {
+        self.resolve(reader, given, Path::is_dir, |given, path| ProblemKind::FolderMissing { given, path })
     }
 
     fn resolve(
@@ -93,10 +70,7 @@ impl Paths {
         let real = path.canonicalize().ok();
         // Whether something exists outside is nobody's business, so the boundary is checked first.
         let kind = if escapes(&path) || real.as_deref().is_some_and(escapes) {
-            ProblemKind::PathEscapes {
-                given: text,
-                boundary: self.boundary.clone(),
-            }
+            ProblemKind::PathEscapes { given: text, boundary: self.boundary.clone() }
         } else {
             match real {
                 Some(real) if fits(&real) => return Some(real),

@@ -64,11 +64,7 @@ const SIMILAR_BYTES_MAX: usize = 64;
 
 impl<'s> Reader<'s> {
     pub(crate) fn new(file: &'s SourceFile) -> Self {
-        Self {
-            file,
-            problems: Problems::default(),
-            warnings: Warnings::default(),
-        }
+        Self { file, problems: Problems::default(), warnings: Warnings::default() }
     }
 
     pub(crate) fn problem(&mut self, at: &At<'_>, kind: ProblemKind) {
@@ -82,28 +78,16 @@ impl<'s> Reader<'s> {
     /// A problem at an offset of the file.
     fn problem_in(&mut self, offset: usize, key: &str, kind: ProblemKind) {
         let file = self.file;
-        self.problems.push(|| Problem {
-            at: file.locate(offset),
-            key: key.to_owned(),
-            kind,
-        });
+        self.problems.push(|| Problem { at: file.locate(offset), key: key.to_owned(), kind });
     }
 
     pub(crate) fn warn(&mut self, offset: usize, key: String, kind: WarningKind) {
         let file = self.file;
-        self.warnings.push(|| Warning {
-            at: file.locate(offset),
-            key: Some(key),
-            kind,
-        });
+        self.warnings.push(|| Warning { at: file.locate(offset), key: Some(key), kind });
     }
 
     pub(crate) fn placed<T>(&self, at: &At<'_>, value: T) -> Placed<T> {
-        Placed {
-            value,
-            at: self.file.locate(at.node.at),
-            key: at.key.clone(),
-        }
+        Placed { value, at: self.file.locate(at.node.at), key: at.key.clone() }
     }
 
     pub(crate) fn mistyped<T>(&mut self, at: &At<'_>, expected: impl Into<String>) -> Option<T> {
@@ -115,12 +99,7 @@ impl<'s> Reader<'s> {
 
     pub(crate) fn fields<'t>(&mut self, at: &At<'t>) -> Option<Fields<'t>> {
         match &at.node.value {
-            Value::Object(entries) => Some(Fields {
-                entries,
-                at: at.node.at,
-                path: at.key.clone(),
-                asked: Vec::new(),
-            }),
+            Value::Object(entries) => Some(Fields { entries, at: at.node.at, path: at.key.clone(), asked: Vec::new() }),
             _ => self.mistyped(at, "an object"),
         }
     }
@@ -131,10 +110,7 @@ impl<'s> Reader<'s> {
                 items
                     .iter()
                     .enumerate()
-                    .map(|(index, node)| At {
-                        node,
-                        key: format!("{}[{index}]", at.key),
-                    })
+                    .map(|(index, node)| At { node, key: format!("{}[{index}]", at.key) })
                     .collect(),
             ),
             _ => self.mistyped(at, "a list"),
@@ -200,10 +176,7 @@ impl<'s> Reader<'s> {
         {
             return Some(*chosen);
         }
-        let names: Vec<_> = choices
-            .iter()
-            .map(|(name, _)| format!("{name:?}"))
-            .collect();
+        let names: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
         self.mistyped(at, format!("one of {}", names.join(", ")))
     }
 
@@ -220,23 +193,12 @@ impl<'s> Reader<'s> {
     /// The entries of an object whose keys are the author's own.
     pub(crate) fn entries<'t>(&mut self, at: &At<'t>) -> Option<Vec<(&'t Entry, At<'t>)>> {
         let fields = self.fields(at)?;
-        Some(
-            fields
-                .entries
-                .iter()
-                .map(|entry| (entry, fields.child(entry)))
-                .collect(),
-        )
+        Some(fields.entries.iter().map(|entry| (entry, fields.child(entry))).collect())
     }
 
     pub(crate) fn string_map(&mut self, at: &At<'_>) -> Option<BTreeMap<String, String>> {
         let entries = self.entries(at)?;
-        Some(
-            entries
-                .iter()
-                .filter_map(|(entry, at)| Some((entry.key.clone(), self.string(at)?)))
-                .collect(),
-        )
+        Some(entries.iter().filter_map(|(entry, at)| Some((entry.key.clone(), self.string(at)?))).collect())
     }
 
     /// The name under which `entry` of `at` is bound.
@@ -320,27 +282,19 @@ impl<'t> Fields<'t> {
                 reader.warnings.push(|| Warning {
                     at: file.locate(entry.key_at),
                     key: Some(join(&self.path, &entry.key)),
-                    kind: WarningKind::UnknownKey {
-                        suggestion: nearest(&entry.key, &self.asked),
-                    },
+                    kind: WarningKind::UnknownKey { suggestion: nearest(&entry.key, &self.asked) },
                 });
             }
         }
     }
 
     fn child(&self, entry: &'t Entry) -> At<'t> {
-        At {
-            node: &entry.node,
-            key: join(&self.path, &entry.key),
-        }
+        At { node: &entry.node, key: join(&self.path, &entry.key) }
     }
 }
 
 fn join(path: &str, key: &str) -> String {
-    let bare = !key.is_empty()
-        && key
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$'));
+    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$'));
     match (path.is_empty(), bare) {
         (true, true) => key.to_owned(),
         (false, true) => format!("{path}.{key}"),

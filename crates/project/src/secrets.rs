@@ -32,10 +32,7 @@ struct Found {
 
 /// The files that may hold secrets, whether they exist or not, in the order they are tried.
 pub(crate) fn candidates(root: &Path, environment: Option<&EnvironmentName>) -> Vec<PathBuf> {
-    dev_vars(root, environment)
-        .into_iter()
-        .chain(dot_env(root, environment))
-        .collect()
+    dev_vars(root, environment).into_iter().chain(dot_env(root, environment)).collect()
 }
 
 /// The secrets of a project. `required`, when given, is all that is read.
@@ -54,11 +51,7 @@ pub(crate) fn read(
     for name in required {
         let file = found.assignments.remove(name.value.as_str());
         let file = file.map(|assignment| assignment.value);
-        let value = if found.from_dot_env {
-            process(name.value.as_str()).or(file)
-        } else {
-            file
-        };
+        let value = if found.from_dot_env { process(name.value.as_str()).or(file) } else { file };
         match value {
             Some(value) => {
                 secrets.insert(name.value.clone(), Secret::new(value));
@@ -86,9 +79,7 @@ pub(crate) fn drop_shadowed(
             warnings.push(|| Warning {
                 at: file.locate(0),
                 key: Some(name.to_string()),
-                kind: WarningKind::SecretShadowed {
-                    binding: holder.to_owned(),
-                },
+                kind: WarningKind::SecretShadowed { binding: holder.to_owned() },
             });
             false
         }
@@ -97,11 +88,7 @@ pub(crate) fn drop_shadowed(
 }
 
 fn dev_vars(root: &Path, environment: Option<&EnvironmentName>) -> Vec<PathBuf> {
-    environment
-        .map(|name| root.join(format!(".dev.vars.{name}")))
-        .into_iter()
-        .chain([root.join(".dev.vars")])
-        .collect()
+    environment.map(|name| root.join(format!(".dev.vars.{name}"))).into_iter().chain([root.join(".dev.vars")]).collect()
 }
 
 /// Later files override earlier ones.
@@ -114,18 +101,11 @@ fn dot_env(root: &Path, environment: Option<&EnvironmentName>) -> Vec<PathBuf> {
     files
 }
 
-fn find(
-    root: &Path,
-    environment: Option<&EnvironmentName>,
-    warnings: &mut Warnings,
-) -> Result<Found, ProjectError> {
+fn find(root: &Path, environment: Option<&EnvironmentName>, warnings: &mut Warnings) -> Result<Found, ProjectError> {
     for path in dev_vars(root, environment) {
         if let Some(file) = SourceFile::read_if_present(&path)? {
             let assignments = dotenv::parse(&file, warnings)?;
-            return Ok(Found {
-                assignments: by_key(assignments),
-                from_dot_env: false,
-            });
+            return Ok(Found { assignments: by_key(assignments), from_dot_env: false });
         }
     }
     let mut merged: Vec<Assignment> = Vec::new();
@@ -133,9 +113,7 @@ fn find(
     for path in dot_env(root, environment) {
         if let Some(file) = SourceFile::read_if_present(&path)? {
             for assignment in dotenv::parse(&file, warnings)? {
-                let index = *indexes
-                    .entry(assignment.key.clone())
-                    .or_insert(merged.len());
+                let index = *indexes.entry(assignment.key.clone()).or_insert(merged.len());
                 match merged.get_mut(index) {
                     Some(earlier) => *earlier = assignment,
                     None => merged.push(assignment),
@@ -143,10 +121,7 @@ fn find(
             }
         }
     }
-    Ok(Found {
-        assignments: by_key(expand_all(merged)?),
-        from_dot_env: true,
-    })
+    Ok(Found { assignments: by_key(expand_all(merged)?), from_dot_env: true })
 }
 
 /// A reference sees the keys that stand before it, as if all the files were one.
@@ -173,10 +148,7 @@ fn expand_all(mut assignments: Vec<Assignment>) -> Result<Vec<Assignment>, Proje
 }
 
 fn by_key(assignments: Vec<Assignment>) -> BTreeMap<String, Assignment> {
-    assignments
-        .into_iter()
-        .map(|assignment| (assignment.key.clone(), assignment))
-        .collect()
+    assignments.into_iter().map(|assignment| (assignment.key.clone(), assignment)).collect()
 }
 
 fn all(found: Found) -> Result<BTreeMap<BindingName, Secret>, ProjectError> {
@@ -187,11 +159,7 @@ fn all(found: Found) -> Result<BTreeMap<BindingName, Secret>, ProjectError> {
             Ok(name) => {
                 secrets.insert(name, Secret::new(assignment.value));
             }
-            Err(invalid) => problems.push(|| Problem {
-                at: assignment.at,
-                key,
-                kind: ProblemKind::Name(invalid),
-            }),
+            Err(invalid) => problems.push(|| Problem { at: assignment.at, key, kind: ProblemKind::Name(invalid) }),
         }
     }
     problems.check()?;

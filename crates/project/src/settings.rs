@@ -58,50 +58,19 @@ const WITHOUT_EFFECT: &[(&str, Type)] = &[
 /// Keys whose absence the worker would notice, with what to say.
 const NOT_SUPPORTED: &[(&str, Type, &str)] = &[
     ("containers", Type::List, "containers are not available yet"),
-    (
-        "cloudchamber",
-        Type::Object,
-        "containers are not available yet",
-    ),
-    (
-        "tail_consumers",
-        Type::List,
-        "tail workers are not available yet",
-    ),
-    (
-        "streaming_tail_consumers",
-        Type::List,
-        "tail workers are not available yet",
-    ),
-    (
-        "python_modules",
-        Type::Object,
-        "Python workers do not run in Selvedge",
-    ),
+    ("cloudchamber", Type::Object, "containers are not available yet"),
+    ("tail_consumers", Type::List, "tail workers are not available yet"),
+    ("streaming_tail_consumers", Type::List, "tail workers are not available yet"),
+    ("python_modules", Type::Object, "Python workers do not run in Selvedge"),
 ];
 
-const TOP_LEVEL_WITHOUT_EFFECT: &[(&str, Type)] = &[
-    ("$schema", Type::Text),
-    ("send_metrics", Type::Flag),
-    ("keep_vars", Type::Flag),
-];
+const TOP_LEVEL_WITHOUT_EFFECT: &[(&str, Type)] =
+    &[("$schema", Type::Text), ("send_metrics", Type::Flag), ("keep_vars", Type::Flag)];
 
 const TOP_LEVEL_NOT_SUPPORTED: &[(&str, Type, &str)] = &[
-    (
-        "legacy_env",
-        Type::Flag,
-        "every environment is a worker of its own",
-    ),
-    (
-        "site",
-        Type::Object,
-        "Workers Sites gave way to static assets: use `assets.directory`",
-    ),
-    (
-        "pages_build_output_dir",
-        Type::Text,
-        "Pages projects do not run here: use `assets.directory` and `main`",
-    ),
+    ("legacy_env", Type::Flag, "every environment is a worker of its own"),
+    ("site", Type::Object, "Workers Sites gave way to static assets: use `assets.directory`"),
+    ("pages_build_output_dir", Type::Text, "Pages projects do not run here: use `assets.directory` and `main`"),
 ];
 
 /// Keys of this crate's own that wrangler reads at the top level only, for the warning in an environment.
@@ -133,10 +102,7 @@ pub(crate) fn read(
     root: &Node,
     environment: Option<&EnvironmentName>,
 ) -> Result<Settings, ProjectError> {
-    let at = At {
-        node: root,
-        key: String::new(),
-    };
+    let at = At { node: root, key: String::new() };
     if !matches!(root.value, Value::Object(_)) {
         return Err(ProjectError::Syntax {
             at: file.locate(root.at),
@@ -154,9 +120,7 @@ pub(crate) fn read(
         Some(name) => match environments.iter().find(|(key, _)| key == name.as_str()) {
             Some((_, at)) => inherit(reader, name, &fields, at, top),
             None if environments.is_empty() => {
-                let kind = WarningKind::NoEnvironments {
-                    environment: name.clone(),
-                };
+                let kind = WarningKind::NoEnvironments { environment: name.clone() };
                 reader.warn(root.at, "env".to_owned(), kind);
                 suffix_name(reader, &at, name, &mut top);
                 top
@@ -178,27 +142,14 @@ fn read_level(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Settings {
     let settings = Settings {
         name: fields.get("name").and_then(|at| reader.name(&at)),
         main: bundling::placed(reader, fields, "main"),
-        compatibility_date: fields
-            .get("compatibility_date")
-            .and_then(|at| compatibility_date(reader, &at)),
-        compatibility_flags: fields
-            .get("compatibility_flags")
-            .and_then(|at| compatibility_flags(reader, &at)),
-        assets: fields
-            .get("assets")
-            .and_then(|at| assets::read(reader, &at)),
-        limits: fields
-            .get("limits")
-            .and_then(|at| limits::read(reader, &at)),
+        compatibility_date: fields.get("compatibility_date").and_then(|at| compatibility_date(reader, &at)),
+        compatibility_flags: fields.get("compatibility_flags").and_then(|at| compatibility_flags(reader, &at)),
+        assets: fields.get("assets").and_then(|at| assets::read(reader, &at)),
+        limits: fields.get("limits").and_then(|at| limits::read(reader, &at)),
         bundling: bundling::read(reader, fields),
-        crons: fields
-            .get("triggers")
-            .and_then(|at| network::crons(reader, &at)),
+        crons: fields.get("triggers").and_then(|at| network::crons(reader, &at)),
         routes: network::routes(reader, fields),
-        define: fields
-            .get("define")
-            .and_then(|at| reader.string_map(&at))
-            .unwrap_or_default(),
+        define: fields.get("define").and_then(|at| reader.string_map(&at)).unwrap_or_default(),
         bindings: bindings::read(reader, fields),
         globals: Vec::new(),
         dev: Dev::default(),
@@ -217,12 +168,7 @@ fn read_top_level(reader: &mut Reader<'_>, fields: &mut Fields<'_>, top: &mut Se
     }
     let globals = unavailable::read_top_level(reader, fields, &mut top.bindings.taken);
     top.globals = globals;
-    skim(
-        reader,
-        fields,
-        TOP_LEVEL_WITHOUT_EFFECT,
-        TOP_LEVEL_NOT_SUPPORTED,
-    );
+    skim(reader, fields, TOP_LEVEL_WITHOUT_EFFECT, TOP_LEVEL_NOT_SUPPORTED);
 }
 
 /// Checks the types of keys that have no effect.
@@ -306,9 +252,7 @@ fn warn_not_inherited(
     top: &Settings,
     own: &Settings,
 ) {
-    let kind = || WarningKind::NotInherited {
-        environment: name.clone(),
-    };
+    let kind = || WarningKind::NotInherited { environment: name.clone() };
     for key in NOT_INHERITED.iter().copied().chain(unavailable::keys()) {
         if !own_fields.has(key)
             && let Some((offset, path)) = top_fields.key_place(key)
@@ -316,10 +260,7 @@ fn warn_not_inherited(
             reader.warn(offset, path, kind());
         }
     }
-    let Some((offset, path)) = top_fields
-        .key_place("vars")
-        .filter(|_| own_fields.has("vars"))
-    else {
+    let Some((offset, path)) = top_fields.key_place("vars").filter(|_| own_fields.has("vars")) else {
         return;
     };
     for var in top.bindings.vars.keys() {
@@ -329,12 +270,7 @@ fn warn_not_inherited(
     }
 }
 
-fn suffix_name(
-    reader: &mut Reader<'_>,
-    at: &At<'_>,
-    environment: &EnvironmentName,
-    settings: &mut Settings,
-) {
+fn suffix_name(reader: &mut Reader<'_>, at: &At<'_>, environment: &EnvironmentName, settings: &mut Settings) {
     if let Some(name) = &settings.name {
         match name.in_environment(environment) {
             Ok(name) => settings.name = Some(name),

@@ -13,10 +13,7 @@ pub(crate) fn parse(file: &SourceFile) -> Result<Node, ProjectError> {
         let offset = error.span().map_or(0, |span| span.start);
         syntax(file, offset, error.message().to_owned())
     })?;
-    Ok(Node {
-        at: 0,
-        value: Value::Object(entries(file, table.get_ref())?),
-    })
+    Ok(Node { at: 0, value: Value::Object(entries(file, table.get_ref())?) })
 }
 
 fn entries(file: &SourceFile, table: &DeTable<'_>) -> Result<Vec<Entry>, ProjectError> {
@@ -48,10 +45,7 @@ fn convert(file: &SourceFile, at: usize, value: &DeValue<'_>) -> Result<Node, Pr
                 .ok_or_else(|| syntax(file, at, format!("{float} is not a finite number")))?
         }
         DeValue::Array(items) => Value::Array(
-            items
-                .iter()
-                .map(|item| convert(file, item.span().start, item.get_ref()))
-                .collect::<Result<_, _>>()?,
+            items.iter().map(|item| convert(file, item.span().start, item.get_ref())).collect::<Result<_, _>>()?,
         ),
         DeValue::Table(table) => Value::Object(entries(file, table)?),
     };
@@ -59,8 +53,5 @@ fn convert(file: &SourceFile, at: usize, value: &DeValue<'_>) -> Result<Node, Pr
 }
 
 fn syntax(file: &SourceFile, offset: usize, message: String) -> ProjectError {
-    ProjectError::Syntax {
-        at: file.locate(offset),
-        message,
-    }
+    ProjectError::Syntax { at: file.locate(offset), message }
 }

@@ -54,11 +54,7 @@ impl Node {
             Value::Number(value) => serde_json::Value::Number(value.clone()),
             Value::String(value) => value.as_str().into(),
             Value::Date(_) => return Err(self),
-            Value::Array(items) => items
-                .iter()
-                .map(Node::to_json)
-                .collect::<Result<Vec<_>, _>>()?
-                .into(),
+            Value::Array(items) => items.iter().map(Node::to_json).collect::<Result<Vec<_>, _>>()?.into(),
             Value::Object(entries) => entries
                 .iter()
                 .map(|entry| Ok((entry.key.clone(), entry.node.to_json()?)))

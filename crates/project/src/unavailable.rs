@@ -87,14 +87,7 @@ const fn shape(
     required: &'static [&'static str],
     optional: &'static [(&'static str, Type)],
 ) -> Shape {
-    Shape {
-        key,
-        kind,
-        place,
-        name,
-        required,
-        optional,
-    }
+    Shape { key, kind, place, name, required, optional }
 }
 
 /// After wrangler 4's config schema. Required fields are strings.
@@ -159,30 +152,9 @@ const SHAPES: &[Shape] = {
 
 /// Globals of the service-worker form; wrangler reads them at the top level only.
 const TOP_LEVEL_SHAPES: &[Shape] = &[
-    shape(
-        "wasm_modules",
-        BindingKind::WasmModule,
-        Place::Files,
-        "",
-        &[],
-        &[],
-    ),
-    shape(
-        "text_blobs",
-        BindingKind::TextBlob,
-        Place::Files,
-        "",
-        &[],
-        &[],
-    ),
-    shape(
-        "data_blobs",
-        BindingKind::DataBlob,
-        Place::Files,
-        "",
-        &[],
-        &[],
-    ),
+    shape("wasm_modules", BindingKind::WasmModule, Place::Files, "", &[], &[]),
+    shape("text_blobs", BindingKind::TextBlob, Place::Files, "", &[], &[]),
+    shape("data_blobs", BindingKind::DataBlob, Place::Files, "", &[], &[]),
 ];
 
 /// The keys that declare bindings no environment inherits.
@@ -190,11 +162,7 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
     SHAPES.iter().map(|shape| shape.key)
 }
 
-pub(crate) fn read(
-    reader: &mut Reader<'_>,
-    fields: &mut Fields<'_>,
-    taken: &mut Taken,
-) -> Vec<UnavailableBinding> {
+pub(crate) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>, taken: &mut Taken) -> Vec<UnavailableBinding> {
     read_shapes(reader, fields, taken, SHAPES)
 }
 
@@ -216,21 +184,13 @@ fn read_shapes(
     for shape in shapes {
         if let Some(at) = fields.get(shape.key) {
             let names = read_shape(reader, &at, taken, shape).unwrap_or_default();
-            found.extend(names.into_iter().map(|name| UnavailableBinding {
-                name,
-                kind: shape.kind,
-            }));
+            found.extend(names.into_iter().map(|name| UnavailableBinding { name, kind: shape.kind }));
         }
     }
     found
 }
 
-fn read_shape(
-    reader: &mut Reader<'_>,
-    at: &At<'_>,
-    taken: &mut Taken,
-    shape: &Shape,
-) -> Option<Vec<BindingName>> {
+fn read_shape(reader: &mut Reader<'_>, at: &At<'_>, taken: &mut Taken, shape: &Shape) -> Option<Vec<BindingName>> {
     match shape.place {
         Place::Each => reader.each(at, |reader, at| binding(reader, at, taken, shape)),
         Place::One => binding(reader, at, taken, shape).map(|name| vec![name]),
@@ -243,9 +203,8 @@ fn read_shape(
                     reader.warn(at.node.at, at.key, WarningKind::NotSupported { reason });
                 }
             }
-            let names = fields
-                .get(inner)
-                .and_then(|at| reader.each(&at, |reader, at| binding(reader, at, taken, shape)));
+            let names =
+                fields.get(inner).and_then(|at| reader.each(&at, |reader, at| binding(reader, at, taken, shape)));
             fields.finish(reader);
             names
         }
@@ -261,16 +220,9 @@ fn read_shape(
     }
 }
 
-fn binding(
-    reader: &mut Reader<'_>,
-    at: &At<'_>,
-    taken: &mut Taken,
-    shape: &Shape,
-) -> Option<BindingName> {
+fn binding(reader: &mut Reader<'_>, at: &At<'_>, taken: &mut Taken, shape: &Shape) -> Option<BindingName> {
     let mut fields = reader.fields(at)?;
-    let name = fields
-        .require(reader, shape.name, "the name of the binding")
-        .and_then(|at| taken.name(reader, &at));
+    let name = fields.require(reader, shape.name, "the name of the binding").and_then(|at| taken.name(reader, &at));
     for key in shape.required {
         if let Some(at) = fields.require(reader, key, "a string") {
             reader.text(&at);

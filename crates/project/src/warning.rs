@@ -25,9 +25,7 @@ pub enum WarningKind {
     TopLevelOnly,
     #[error("is set at the top level but not in `env.{environment}`, which does not inherit it")]
     NotInherited { environment: EnvironmentName },
-    #[error(
-        "the config declares no environments, so {environment:?} changes the worker's name only"
-    )]
+    #[error("the config declares no environments, so {environment:?} changes the worker's name only")]
     NoEnvironments { environment: EnvironmentName },
     #[error("has no effect here: {reason}")]
     NotSupported { reason: &'static str },
@@ -88,11 +86,7 @@ impl Warnings {
         if let (Some(last), count @ 1..) = (self.kept.last(), self.dropped) {
             let at = last.at.clone();
             let kind = WarningKind::More { count };
-            self.kept.push(Warning {
-                at,
-                key: None,
-                kind,
-            });
+            self.kept.push(Warning { at, key: None, kind });
         }
         self.kept
     }

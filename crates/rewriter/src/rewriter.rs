@@ -72,14 +72,11 @@ impl Rewriter {
     /// What is wrong with a selector or the encoding; or there is no memory for a stack.
     pub fn new(spec: &Spec) -> Result<Self, SpecError> {
         let encoding = spec::parse_encoding(&spec.encoding)?;
-        let mut settings = Settings::new()
-            .with_encoding(encoding)
-            .with_strict(true)
-            .with_memory_settings(
-                MemorySettings::new()
-                    .with_preallocated_parsing_buffer_size(PARSING_BUFFER_BYTES)
-                    .with_max_allowed_memory_usage(MEMORY_BYTES_MAX),
-            );
+        let mut settings = Settings::new().with_encoding(encoding).with_strict(true).with_memory_settings(
+            MemorySettings::new()
+                .with_preallocated_parsing_buffer_size(PARSING_BUFFER_BYTES)
+                .with_max_allowed_memory_usage(MEMORY_BYTES_MAX),
+        );
         for handlers in &spec.elements {
             settings = settings.append_element_content_handler(element_handlers(handlers)?);
         }

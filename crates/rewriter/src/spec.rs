@@ -53,9 +53,7 @@ pub fn check_selector(selector: &str) -> Result<(), SpecError> {
 }
 
 pub(crate) fn parse_selector(selector: &str) -> Result<Selector, SpecError> {
-    selector
-        .parse()
-        .map_err(|error: lol_html::errors::SelectorError| SpecError::Selector(error.to_string()))
+    selector.parse().map_err(|error: lol_html::errors::SelectorError| SpecError::Selector(error.to_string()))
 }
 
 pub(crate) fn parse_encoding(label: &str) -> Result<AsciiCompatibleEncoding, SpecError> {

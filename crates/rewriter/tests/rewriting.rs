@@ -8,7 +8,11 @@ fn on(selector: &str, element: u32) -> ElementHandlers {
 }
 
 /// Rewrites `chunks`; `handler` answers each step that waits for one.
-fn rewrite(spec: &Spec, chunks: &[&str], mut handler: impl FnMut(&mut Rewriter, Step) -> Step) -> Result<String, String> {
+fn rewrite(
+    spec: &Spec,
+    chunks: &[&str],
+    mut handler: impl FnMut(&mut Rewriter, Step) -> Step,
+) -> Result<String, String> {
     let mut rewriter = Rewriter::new(spec).unwrap();
     let mut output = Vec::new();
     let mut chunks = chunks.iter();

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use crate::support::{Folder, text};
 use selvedge_project::{
-    AssetRoutes, BindingKind, DevAddress, HtmlHandling, ModuleType, NotFoundHandling,
-    RunWorkerFirst, Var, Zone,
+    AssetRoutes, BindingKind, DevAddress, HtmlHandling, ModuleType, NotFoundHandling, RunWorkerFirst, Var, Zone,
 };
 
 const JSONC: &str = r#"{
@@ -129,20 +128,12 @@ enabled = true
 "#;
 
 fn shop(config: &str, content: &str) -> Folder {
-    Folder::new()
-        .file(config, content)
-        .file("src/worker.ts", "")
-        .file("tsconfig.json", "{}")
-        .folder("public")
+    Folder::new().file(config, content).file("src/worker.ts", "").file("tsconfig.json", "{}").folder("public")
 }
 
 #[test]
 fn every_format_gives_the_same_project() {
-    for (config, content) in [
-        ("wrangler.jsonc", JSONC),
-        ("wrangler.json", JSONC),
-        ("wrangler.toml", TOML),
-    ] {
+    for (config, content) in [("wrangler.jsonc", JSONC), ("wrangler.json", JSONC), ("wrangler.toml", TOML)] {
         let folder = shop(config, content);
         let project = folder.load();
         assert_eq!(folder.warnings(&project), Vec::<String>::new());
@@ -153,10 +144,7 @@ fn every_format_gives_the_same_project() {
         assert_eq!(project.main, Some(folder.path("src/worker.ts")));
         assert_eq!(project.compatibility_date.to_string(), "2025-03-01");
         assert_eq!(project.compatibility_flags, ["nodejs_compat"]);
-        assert_eq!(
-            project.version_metadata.unwrap().as_str(),
-            "VERSION_METADATA"
-        );
+        assert_eq!(project.version_metadata.unwrap().as_str(), "VERSION_METADATA");
         assert_eq!(project.crons[0].as_str(), "*/5 * * * *");
     }
 }
@@ -175,11 +163,8 @@ fn bindings_are_read_in_each_format() {
         assert_eq!(service.entrypoint.as_deref(), Some("Tokens"));
         assert_eq!(service.props.as_ref().unwrap()["role"], "shop");
 
-        let mut unavailable: Vec<_> = project
-            .unavailable
-            .iter()
-            .map(|binding| (binding.name.as_str(), binding.kind))
-            .collect();
+        let mut unavailable: Vec<_> =
+            project.unavailable.iter().map(|binding| (binding.name.as_str(), binding.kind)).collect();
         unavailable.sort_unstable_by_key(|(name, _)| *name);
         assert_eq!(
             unavailable,
@@ -240,15 +225,9 @@ fn routes_and_dev_are_read_in_each_format() {
         let project = shop(config, content).load();
         assert_eq!(project.routes[0].pattern, "example.com/*");
         assert!(project.routes[1].custom_domain);
-        assert_eq!(
-            project.routes[2].zone,
-            Some(Zone::Name("example.com".to_owned()))
-        );
+        assert_eq!(project.routes[2].zone, Some(Zone::Name("example.com".to_owned())));
         assert_eq!(project.dev.port, Some(9000));
-        assert_eq!(
-            project.dev.address,
-            Some(DevAddress::Ip([0, 0, 0, 0].into()))
-        );
+        assert_eq!(project.dev.address, Some(DevAddress::Ip([0, 0, 0, 0].into())));
         assert_eq!(project.dev.host.as_deref(), Some("shop.example.com"));
     }
 }
@@ -256,10 +235,7 @@ fn routes_and_dev_are_read_in_each_format() {
 #[test]
 fn assets_need_no_worker() {
     let folder = Folder::new()
-        .file(
-            "wrangler.jsonc",
-            r#"{ "compatibility_date": "2025-01-01", "assets": { "directory": "public" } }"#,
-        )
+        .file("wrangler.jsonc", r#"{ "compatibility_date": "2025-01-01", "assets": { "directory": "public" } }"#)
         .folder("public");
     let project = folder.load();
     assert_eq!(project.main, None);
@@ -272,10 +248,7 @@ fn assets_need_no_worker() {
 #[test]
 fn a_config_without_a_name_takes_its_folders() {
     let folder = Folder::new()
-        .file(
-            "My Shop/wrangler.toml",
-            "main = 'index.js'\ncompatibility_date = '2025-01-01'",
-        )
+        .file("My Shop/wrangler.toml", "main = 'index.js'\ncompatibility_date = '2025-01-01'")
         .file("My Shop/index.js", "");
     let project = selvedge_project::load(&folder.path("My Shop"), None).unwrap();
     assert_eq!(project.name.as_str(), "my-shop");
@@ -324,37 +297,23 @@ fn known_keys_that_cannot_work_are_warnings() {
          [build]\ncommand = 'npm run build'\n[[queues.consumers]]\nqueue = 'jobs'\n",
     );
     let warnings = folder.warnings(&folder.load()).join("\n");
-    for key in [
-        "`site` has no effect",
-        "`build.command` has no effect",
-        "`queues.consumers` has no effect",
-    ] {
+    for key in ["`site` has no effect", "`build.command` has no effect", "`queues.consumers` has no effect"] {
         assert!(warnings.contains(key), "{warnings}");
     }
 }
 
 #[test]
 fn assets_that_would_publish_the_project_are_a_warning() {
-    let folder =
-        Folder::jsonc(r#"{ "compatibility_date": "2025-01-01", "assets": { "directory": "." } }"#);
+    let folder = Folder::jsonc(r#"{ "compatibility_date": "2025-01-01", "assets": { "directory": "." } }"#);
     let warnings = folder.warnings(&folder.load());
-    assert!(
-        warnings[0].contains("`assets.directory` serves the project's own folder"),
-        "{warnings:?}"
-    );
+    assert!(warnings[0].contains("`assets.directory` serves the project's own folder"), "{warnings:?}");
 }
 
 #[test]
 fn inputs_name_the_config_and_every_secret_file() {
     let folder = Folder::jsonc(r#"{ "main": "index.js" }"#);
     let inputs = folder.load().inputs;
-    for name in [
-        "wrangler.jsonc",
-        "wrangler.toml",
-        ".dev.vars",
-        ".env",
-        ".env.local",
-    ] {
+    for name in ["wrangler.jsonc", "wrangler.toml", ".dev.vars", ".env", ".env.local"] {
         assert!(inputs.contains(&folder.path(name)), "{name}");
     }
 }

@@ -63,19 +63,13 @@ fn inheritable_keys_are_inherited_whole_and_replaced_whole() {
     assert!(!staging.bundling.minify);
     assert_eq!(staging.limits.cpu.unwrap().as_millis(), 20);
     assert_eq!(staging.limits.subrequests, None);
-    assert_eq!(
-        staging.assets.unwrap().run_worker_first,
-        RunWorkerFirst::Always
-    );
+    assert_eq!(staging.assets.unwrap().run_worker_first, RunWorkerFirst::Always);
     assert_eq!(staging.dev.port, Some(9000));
 
     let production = folder.load_env("production");
     assert_eq!(production.main, Some(folder.path("live.js")));
     assert!(production.bundling.minify);
-    assert_eq!(
-        production.assets.unwrap().run_worker_first,
-        RunWorkerFirst::Never
-    );
+    assert_eq!(production.assets.unwrap().run_worker_first, RunWorkerFirst::Never);
 }
 
 #[test]
@@ -83,10 +77,7 @@ fn an_environments_worker_has_a_name_of_its_own() {
     let folder = shop();
     assert_eq!(folder.load_env("staging").name.as_str(), "shop-staging");
     assert_eq!(folder.load_env("production").name.as_str(), "shop-live");
-    assert_eq!(
-        folder.load_env("staging").environment.unwrap().as_str(),
-        "staging"
-    );
+    assert_eq!(folder.load_env("staging").environment.unwrap().as_str(), "staging");
 }
 
 #[test]
@@ -96,11 +87,8 @@ fn bindings_are_not_inherited_and_that_is_said() {
     assert_eq!(text(&staging, "A").unwrap(), "staging");
     assert_eq!(text(&staging, "B"), None);
     assert!(staging.services.is_empty());
-    let not_inherited: Vec<_> = folder
-        .warnings(&staging)
-        .into_iter()
-        .filter(|warning| warning.contains("does not inherit"))
-        .collect();
+    let not_inherited: Vec<_> =
+        folder.warnings(&staging).into_iter().filter(|warning| warning.contains("does not inherit")).collect();
     assert_eq!(
         not_inherited,
         [
@@ -122,9 +110,7 @@ fn unknown_environments_are_errors_that_list_the_known_ones() {
 
 #[test]
 fn a_config_without_environments_takes_any_with_a_warning() {
-    let folder = Folder::toml(
-        "name = 'a'\nmain = 'index.js'\ncompatibility_date = '2025-01-01'\nvars.A = '1'\n",
-    );
+    let folder = Folder::toml("name = 'a'\nmain = 'index.js'\ncompatibility_date = '2025-01-01'\nvars.A = '1'\n");
     let project = folder.load_env("Staging");
     assert_eq!(project.name.as_str(), "a-staging");
     assert_eq!(text(&project, "A").unwrap(), "1");
@@ -134,10 +120,7 @@ fn a_config_without_environments_takes_any_with_a_warning() {
 #[test]
 fn environment_names_that_are_paths_are_refused() {
     for name in ["", "../../etc/passwd", "a/b"] {
-        assert!(matches!(
-            shop().try_load(Some(name)),
-            Err(ProjectError::EnvironmentName { .. })
-        ));
+        assert!(matches!(shop().try_load(Some(name)), Err(ProjectError::EnvironmentName { .. })));
     }
 }
 
@@ -147,20 +130,11 @@ fn mistakes_in_an_environment_name_it_and_other_environments_are_left_alone() {
         "{ \"main\": \"index.js\", \"env\": {\n \"a\": { \"minify\": 1 },\n \"b\": { \"dev\": {}, \"wat\": 1 } } }",
     );
     let error = folder.try_load(Some("a")).unwrap_err().to_string();
-    assert_eq!(
-        folder.cut(&error),
-        "wrangler.jsonc:2:19: `env.a.minify` must be true or false, found the number 1"
-    );
+    assert_eq!(folder.cut(&error), "wrangler.jsonc:2:19: `env.a.minify` must be true or false, found the number 1");
     let b = folder.load_env("b");
     let warnings = folder.warnings(&b).join("\n");
-    assert!(
-        warnings.contains("3:9: `env.b.dev` belongs at the top level"),
-        "{warnings}"
-    );
-    assert!(
-        warnings.contains("3:20: `env.b.wat` is not a known key"),
-        "{warnings}"
-    );
+    assert!(warnings.contains("3:9: `env.b.dev` belongs at the top level"), "{warnings}");
+    assert!(warnings.contains("3:20: `env.b.wat` is not a known key"), "{warnings}");
 }
 
 #[test]

@@ -14,22 +14,10 @@ fn message(line: &str) -> String {
 #[test]
 fn mistyped_values_name_place_key_expectation_and_find() {
     for (line, expected) in [
-        (
-            r#""name": 5"#,
-            "3:11: `name` must be a string, found the number 5",
-        ),
-        (
-            r#""minify": "yes""#,
-            "3:13: `minify` must be true or false, found the string \"yes\"",
-        ),
-        (
-            r#""vars": []"#,
-            "3:11: `vars` must be an object, found a list",
-        ),
-        (
-            r#""rules": {}"#,
-            "3:12: `rules` must be a list, found an object",
-        ),
+        (r#""name": 5"#, "3:11: `name` must be a string, found the number 5"),
+        (r#""minify": "yes""#, "3:13: `minify` must be true or false, found the string \"yes\""),
+        (r#""vars": []"#, "3:11: `vars` must be an object, found a list"),
+        (r#""rules": {}"#, "3:12: `rules` must be a list, found an object"),
         (
             r#""limits": { "cpu_ms": "50" }"#,
             "3:25: `limits.cpu_ms` must be a whole number from 1 to 900000, found the string \"50\"",
@@ -58,18 +46,9 @@ fn mistyped_values_name_place_key_expectation_and_find() {
             r#""dev": { "port": 70000 }"#,
             "3:20: `dev.port` must be a whole number from 0 to 65535, found the number 70000",
         ),
-        (
-            r#""alias": { "a-b": 1 }"#,
-            "3:21: `alias.a-b` must be a string, found the number 1",
-        ),
-        (
-            r#""define": { "a.b": 1 }"#,
-            "3:22: `define[\"a.b\"]` must be a string, found the number 1",
-        ),
-        (
-            r#""logpush": 1"#,
-            "3:14: `logpush` must be true or false, found the number 1",
-        ),
+        (r#""alias": { "a-b": 1 }"#, "3:21: `alias.a-b` must be a string, found the number 1"),
+        (r#""define": { "a.b": 1 }"#, "3:22: `define[\"a.b\"]` must be a string, found the number 1"),
+        (r#""logpush": 1"#, "3:14: `logpush` must be true or false, found the number 1"),
         (
             r#""kv_namespaces": [{ "binding": "KV", "id": 7 }]"#,
             "3:46: `kv_namespaces[0].id` must be a string, found the number 7",
@@ -82,8 +61,7 @@ fn mistyped_values_name_place_key_expectation_and_find() {
 
 #[test]
 fn choices_are_listed() {
-    let folder =
-        Folder::jsonc("{\n \"assets\": { \"directory\": \".\", \"html_handling\": \"auto\" } }");
+    let folder = Folder::jsonc("{\n \"assets\": { \"directory\": \".\", \"html_handling\": \"auto\" } }");
     assert_eq!(
         folder.error(),
         "wrangler.jsonc:2:49: `assets.html_handling` must be one of \"auto-trailing-slash\", \
@@ -109,8 +87,7 @@ fn missing_parts_are_named() {
 
 #[test]
 fn all_problems_come_at_once() {
-    let folder =
-        Folder::toml("name = 5\nmain = 'index.js'\nminify = 'no'\n[limits]\ncpu_ms = -1\n");
+    let folder = Folder::toml("name = 5\nmain = 'index.js'\nminify = 'no'\n[limits]\ncpu_ms = -1\n");
     assert_eq!(
         folder.error().lines().collect::<Vec<_>>(),
         [
@@ -128,10 +105,7 @@ fn bad_names_dates_and_crons_say_why() {
             r#""name": "My Shop""#,
             "3:11: `name` is not a valid name: 'M' is not allowed; use lowercase letters, digits, dashes and underscores",
         ),
-        (
-            r#""name": """#,
-            "3:11: `name` is not a valid name: it is empty",
-        ),
+        (r#""name": """#, "3:11: `name` is not a valid name: it is empty"),
         (
             r#""vars": { "a b": "" }"#,
             "3:13: `vars[\"a b\"]` is not a valid name: ' ' is not allowed; use anything but spaces and control characters",
@@ -159,9 +133,7 @@ fn bad_names_dates_and_crons_say_why() {
 
 #[test]
 fn toml_dates_are_not_values() {
-    let folder = Folder::toml(
-        "main = 'index.js'\ncompatibility_date = 2025-01-01\n[vars]\nDAY = 2025-01-01\n",
-    );
+    let folder = Folder::toml("main = 'index.js'\ncompatibility_date = 2025-01-01\n[vars]\nDAY = 2025-01-01\n");
     assert_eq!(
         folder.error().lines().collect::<Vec<_>>(),
         [
@@ -188,72 +160,43 @@ fn syntax_errors_name_line_and_column() {
         ("wrangler.toml", "a = 99999999999999999999", "1:5"),
     ] {
         let message = Folder::new().file(config, content).error();
-        assert!(
-            message.starts_with(&format!("{config}:{place}")),
-            "{content:?}: {message}"
-        );
+        assert!(message.starts_with(&format!("{config}:{place}")), "{content:?}: {message}");
     }
 }
 
 #[test]
 fn duplicate_keys_are_refused() {
-    let json =
-        Folder::jsonc("{ \"main\": \"index.js\",\n \"vars\": { \"A\": \"1\", \"A\": \"2\" } }");
-    assert_eq!(
-        json.error(),
-        "wrangler.jsonc:2:22: duplicate key \"A\", first on line 2"
-    );
+    let json = Folder::jsonc("{ \"main\": \"index.js\",\n \"vars\": { \"A\": \"1\", \"A\": \"2\" } }");
+    assert_eq!(json.error(), "wrangler.jsonc:2:22: duplicate key \"A\", first on line 2");
     let toml = Folder::toml("main = 'index.js'\nmain = 'index.js'\n").error();
-    assert!(
-        toml.starts_with("wrangler.toml:2:1: duplicate key"),
-        "{toml}"
-    );
+    assert!(toml.starts_with("wrangler.toml:2:1: duplicate key"), "{toml}");
 }
 
 #[test]
 fn deep_nesting_is_an_error_and_not_a_crash() {
     let depth = 100_000;
-    let json = format!(
-        "{{ \"vars\": {}1{} }}",
-        "[".repeat(depth),
-        "]".repeat(depth)
-    );
+    let json = format!("{{ \"vars\": {}1{} }}", "[".repeat(depth), "]".repeat(depth));
     let toml = format!("vars = {}1{}", "[".repeat(depth), "]".repeat(depth));
-    assert!(matches!(
-        Folder::jsonc(&json).try_load(None),
-        Err(ProjectError::Syntax { .. })
-    ));
-    assert!(matches!(
-        Folder::toml(&toml).try_load(None),
-        Err(ProjectError::Syntax { .. })
-    ));
+    assert!(matches!(Folder::jsonc(&json).try_load(None), Err(ProjectError::Syntax { .. })));
+    assert!(matches!(Folder::toml(&toml).try_load(None), Err(ProjectError::Syntax { .. })));
 }
 
 #[test]
 fn files_above_a_mebibyte_are_refused() {
     let padding = " ".repeat(FILE_BYTES_MAX as usize);
     let config = format!("{{{padding}}}");
-    assert_eq!(
-        Folder::jsonc(&config).error(),
-        "wrangler.jsonc is 1048578 bytes; at most 1048576 are read"
-    );
+    assert_eq!(Folder::jsonc(&config).error(), "wrangler.jsonc is 1048578 bytes; at most 1048576 are read");
     let secrets = Folder::jsonc(r#"{ "main": "index.js" }"#).file(".dev.vars", &padding);
     assert!(secrets.try_load(None).is_ok());
     let secrets = secrets.file(".dev.vars", &format!("{padding} "));
-    assert!(matches!(
-        secrets.try_load(None),
-        Err(ProjectError::TooLarge { .. })
-    ));
+    assert!(matches!(secrets.try_load(None), Err(ProjectError::TooLarge { .. })));
 }
 
 #[test]
 fn a_config_that_is_not_text_is_refused_where_it_stops_being_text() {
     let folder = Folder::new();
     fs::write(folder.path("wrangler.toml"), b"name = 'a'\nmain = '\xff'").unwrap();
-    assert_eq!(
-        folder.error(),
-        "wrangler.toml:2:9: the file is not UTF-8 text"
-    );
+    assert_eq!(folder.error(), "wrangler.toml:2:9: the file is not UTF-8 text");
 }
 
 #[test]
@@ -264,9 +207,7 @@ fn floods_of_mistakes_are_counted_not_listed() {
     assert_eq!(warnings.len(), 101);
     assert!(matches!(warnings[100].kind, WarningKind::More { .. }));
 
-    let mistyped = Folder::jsonc(&format!(
-        "{{ \"alias\": {{ {keys} }}, \"main\": \"index.js\" }}"
-    ));
+    let mistyped = Folder::jsonc(&format!("{{ \"alias\": {{ {keys} }}, \"main\": \"index.js\" }}"));
     assert!(mistyped.error().ends_with("and 59900 more problems"));
 
     let lines = "not an assignment\n".repeat(50_000);
@@ -307,20 +248,17 @@ fn paths_stay_in_the_project() {
             std::os::unix::fs::symlink("../outside.js", &link).unwrap();
         }
         let message = load(&folder, None).unwrap_err().to_string();
-        let expected = format!(
-            "`main` is {main:?}, which leads out of {}",
-            folder.display()
-        );
+        let expected = format!("`main` is {main:?}, which leads out of {}", folder.display());
         assert!(message.ends_with(&expected), "{message}");
     }
 }
 
 #[test]
 fn paths_may_reach_the_rest_of_the_repository() {
-    let folder = Folder::new().folder(".git").folder("web/dist").file(
-        "worker/wrangler.toml",
-        "[assets]\ndirectory = '../web/dist'",
-    );
+    let folder = Folder::new()
+        .folder(".git")
+        .folder("web/dist")
+        .file("worker/wrangler.toml", "[assets]\ndirectory = '../web/dist'");
     let project = load(&folder.path("worker"), None).unwrap();
     assert_eq!(project.assets.unwrap().directory, folder.path("web/dist"));
 }
@@ -341,8 +279,7 @@ fn a_config_with_nothing_to_serve_says_what_to_add() {
 
 #[test]
 fn asset_settings_that_need_a_worker_are_refused_without_one() {
-    let folder =
-        Folder::toml("[assets]\ndirectory = '.'\nbinding = 'A'\nrun_worker_first = true\n");
+    let folder = Folder::toml("[assets]\ndirectory = '.'\nbinding = 'A'\nrun_worker_first = true\n");
     assert_eq!(
         folder.error().lines().collect::<Vec<_>>(),
         [
@@ -355,15 +292,11 @@ fn asset_settings_that_need_a_worker_are_refused_without_one() {
 #[test]
 fn run_worker_first_rules_are_checked() {
     let rules = |rules: &str| {
-        let config =
-            format!("main = 'index.js'\n[assets]\ndirectory = '.'\nrun_worker_first = {rules}\n");
+        let config = format!("main = 'index.js'\n[assets]\ndirectory = '.'\nrun_worker_first = {rules}\n");
         Folder::toml(&config).error()
     };
     assert!(rules("['!/a']").contains("has only negative rules"));
-    assert!(
-        rules("['a']")
-            .contains("`assets.run_worker_first[0]` must be a path of at most 100 characters")
-    );
+    assert!(rules("['a']").contains("`assets.run_worker_first[0]` must be a path of at most 100 characters"));
     assert!(rules("'yes'").contains("must be true, false, or a list of paths"));
     let many = format!("{:?}", vec!["/a"; 101]);
     assert!(rules(&many).contains("has 101 entries; at most 100 are allowed"));
@@ -395,11 +328,7 @@ fn keys_that_exclude_each_other_are_refused() {
 #[test]
 fn python_workers_are_refused_plainly() {
     let folder = Folder::toml("main = 'worker.py'").file("worker.py", "");
-    assert!(
-        folder
-            .error()
-            .contains("a Python worker: only JavaScript and TypeScript run here")
-    );
+    assert!(folder.error().contains("a Python worker: only JavaScript and TypeScript run here"));
 }
 
 #[test]

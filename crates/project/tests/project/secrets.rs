@@ -18,9 +18,7 @@ fn dev_vars(content: &str) -> Project {
 
 #[test]
 fn dev_vars_shuts_out_dot_env() {
-    let folder = worker()
-        .file(".env", "A=env\nC=env")
-        .file(".dev.vars", "A=dev");
+    let folder = worker().file(".env", "A=env\nC=env").file(".dev.vars", "A=dev");
     let project = folder.load();
     assert_eq!(secret(&project, "A").unwrap(), "dev");
     assert_eq!(secret(&project, "C"), None);
@@ -28,9 +26,7 @@ fn dev_vars_shuts_out_dot_env() {
 
 #[test]
 fn an_environments_dev_vars_shuts_out_the_general_one() {
-    let folder = worker()
-        .file(".dev.vars", "A=general\nC=general")
-        .file(".dev.vars.staging", "A=staging");
+    let folder = worker().file(".dev.vars", "A=general\nC=general").file(".dev.vars.staging", "A=staging");
     let staging = folder.load_env("staging");
     assert_eq!(secret(&staging, "A").unwrap(), "staging");
     assert_eq!(secret(&staging, "C"), None);
@@ -60,9 +56,7 @@ fn secrets_replace_vars_and_yield_to_other_bindings() {
     assert_eq!(secret(&project, "KV"), None);
     assert_eq!(
         folder.warnings(&project),
-        [
-            "wrangler.toml:1:1: `KV` is ignored, because `kv_namespaces[0].binding` already binds that name"
-        ]
+        ["wrangler.toml:1:1: `KV` is ignored, because `kv_namespaces[0].binding` already binds that name"]
     );
 }
 
@@ -93,11 +87,7 @@ fn values_are_read_as_node_reads_them() {
     ] {
         let project = dev_vars(line);
         assert_eq!(secret(&project, "K").as_deref(), Some(value), "{line:?}");
-        assert!(
-            project.warnings.is_empty(),
-            "{line:?}: {:?}",
-            project.warnings
-        );
+        assert!(project.warnings.is_empty(), "{line:?}: {:?}", project.warnings);
     }
 }
 
@@ -120,10 +110,7 @@ fn lines_that_are_no_assignments_are_warnings_without_their_text() {
 #[test]
 fn dot_env_references_are_expanded_over_all_its_files() {
     let folder = worker()
-        .file(
-            ".env",
-            "HOST=example.com\nURL=https://$HOST/${PATH_PART:-x}\nRAW=\\$HOST",
-        )
+        .file(".env", "HOST=example.com\nURL=https://$HOST/${PATH_PART:-x}\nRAW=\\$HOST")
         .file(".env.local", "HOST=local");
     let project = folder.load();
     assert_eq!(secret(&project, "URL").unwrap(), "https://local/x");
@@ -142,10 +129,8 @@ fn required_secrets_are_the_only_ones_and_their_absence_is_said() {
     assert_eq!(secret(&project, "PATH"), std::env::var("PATH").ok());
     assert_eq!(
         folder.warnings(&project),
-        [
-            "wrangler.toml:3:26: `SELVEDGE_TEST_ABSENT` is required, but neither .dev.vars, .env nor the process \
-          environment has it"
-        ]
+        ["wrangler.toml:3:26: `SELVEDGE_TEST_ABSENT` is required, but neither .dev.vars, .env nor the process \
+          environment has it"]
     );
 
     let folder = folder.file(".dev.vars", "A=dev");
@@ -165,11 +150,7 @@ fn references_that_grow_without_end_are_refused() {
         let before = n - 1;
         lines += &format!("A{n}=$A{before}$A{before}$A{before}\n");
     }
-    let error = worker()
-        .file(".env", &lines)
-        .try_load(None)
-        .unwrap_err()
-        .to_string();
+    let error = worker().file(".env", &lines).try_load(None).unwrap_err().to_string();
     assert!(error.contains("grows beyond all bounds"), "{error}");
 }
 
@@ -177,8 +158,5 @@ fn references_that_grow_without_end_are_refused() {
 fn endless_lists_of_secrets_are_refused() {
     let lines: String = (0..=ENV_ENTRIES_MAX).map(|n| format!("K{n}=\n")).collect();
     let folder = worker().file(".dev.vars", &lines);
-    assert!(matches!(
-        folder.try_load(None),
-        Err(ProjectError::Invalid(_))
-    ));
+    assert!(matches!(folder.try_load(None), Err(ProjectError::Invalid(_))));
 }

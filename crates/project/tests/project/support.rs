@@ -16,16 +16,12 @@ impl Folder {
 
     /// With `wrangler.jsonc` and an empty `index.js`.
     pub fn jsonc(config: &str) -> Self {
-        Self::new()
-            .file("index.js", "")
-            .file("wrangler.jsonc", config)
+        Self::new().file("index.js", "").file("wrangler.jsonc", config)
     }
 
     /// With `wrangler.toml` and an empty `index.js`.
     pub fn toml(config: &str) -> Self {
-        Self::new()
-            .file("index.js", "")
-            .file("wrangler.toml", config)
+        Self::new().file("index.js", "").file("wrangler.toml", config)
     }
 
     pub fn file(self, name: &str, content: &str) -> Self {
@@ -73,10 +69,7 @@ impl Folder {
     }
 
     pub fn cut(&self, message: &str) -> String {
-        let canonical = format!(
-            "{}/",
-            self.path("").display().to_string().trim_end_matches('/')
-        );
+        let canonical = format!("{}/", self.path("").display().to_string().trim_end_matches('/'));
         let given = format!("{}/", self.temporary.path().display());
         message.replace(&canonical, "").replace(&given, "")
     }

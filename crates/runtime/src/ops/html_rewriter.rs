@@ -94,14 +94,16 @@ pub fn op_rewriter_new(
         }
     }
     let rewriter = Rewriter::new(&spec).map_err(spec_error)?;
-    Ok(state
-        .resource_table
-        .add(RewriterResource { rewriter: RefCell::new(rewriter), reason: RefCell::default() }))
+    Ok(state.resource_table.add(RewriterResource { rewriter: RefCell::new(rewriter), reason: RefCell::default() }))
 }
 
 /// Goes on with a piece of the document.
 #[op2(fast)]
-pub fn op_rewriter_write(state: &mut OpState, #[smi] rid: ResourceId, #[buffer] chunk: &[u8]) -> Result<u32, JsErrorBox> {
+pub fn op_rewriter_write(
+    state: &mut OpState,
+    #[smi] rid: ResourceId,
+    #[buffer] chunk: &[u8],
+) -> Result<u32, JsErrorBox> {
     let resource = get(state, rid)?;
     let next = resource.rewriter.borrow_mut().write(chunk.to_vec());
     Ok(step(&resource, next))
