@@ -93,6 +93,7 @@ fn the_small_modules_answer_as_node_does() {
     assert_eq!(got["decoder"], "\u{20ac}");
     assert_eq!(got["base64url"], "YT9iPg");
     assert_eq!(got["sameBuffer"], true);
+    assert_eq!(got["samePerformance"], true);
     assert_eq!(got["eol"], "\n");
 }
 
@@ -166,6 +167,19 @@ fn what_a_worker_cannot_do_is_a_clear_error() {
     assert_eq!(got["bare"], true);
     assert_eq!(got["unknown"], "MODULE_NOT_FOUND");
     assert_eq!(got["builtin"], json!([true, true, false]));
+}
+
+#[test]
+fn the_clock_of_the_web_may_be_used_before_nodes() {
+    let (dev, _folder) = Dev::script(
+        "const began = performance.now();
+         export default { async fetch() {
+             const { performance: hooked } = await import('node:perf_hooks');
+             const { METHODS } = await import('node:http');
+             return new Response(String(hooked === performance && began >= 0 && METHODS.includes('GET')));
+         } };",
+    );
+    assert_eq!(dev.get("/").text(), "true");
 }
 
 /// A server that answers `/echo` with what it was asked, and `/length` with how long the body was.

@@ -91,6 +91,8 @@ for (const name in getters) {
   ObjectDefineProperty(Performance.prototype, name, {
     __proto__: null,
     get: getters[name],
+    // Deno's `node:perf_hooks` sets its own; here there is nothing that it could measure.
+    set() {},
     enumerable: true,
     configurable: true,
   });

@@ -127,6 +127,7 @@ const checks = {
       base64url: Buffer.from("a?b>").toString("base64url"),
       sameBuffer: ImportedBuffer === Buffer,
       now: typeof hooked.now(),
+      samePerformance: hooked === performance,
       eol: os.EOL,
     };
   },
