@@ -165,3 +165,21 @@ fn each_message_has_cpu_time_of_its_own_and_too_much_of_it_closes_with_the_limit
     assert!(reason.contains("cpu_ms limit exceeded"), "{reason}");
     dev.wait_output("cpu_ms");
 }
+
+#[test]
+fn a_service_binding_carries_a_socket() {
+    let folder = support::Folder::new();
+    let back = folder.file("back/wrangler.json", r#"{"name": "back", "main": "worker.js"}"#);
+    folder.file("back/worker.js", WORKER);
+    let front = folder.file(
+        "front/wrangler.json",
+        r#"{"name": "front", "main": "worker.js", "services": [{"binding": "BACK", "service": "back"}]}"#,
+    );
+    folder.file("front/worker.js", "export default { fetch: (request, env) => env.BACK.fetch(request) };");
+    let dev = Dev::start(&[front.parent().unwrap(), back.parent().unwrap()], &[]);
+    let mut socket = connect(&dev, "/echo");
+    socket.send(Message::binary(vec![1, 2])).unwrap();
+    assert_eq!(socket.read().unwrap(), Message::binary(vec![1, 2]));
+    socket.close(Some(CloseFrame { code: 4000.into(), reason: "".into() })).unwrap();
+    assert_eq!(close_frame(&mut socket).0, 4000);
+}
