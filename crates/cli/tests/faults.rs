@@ -181,7 +181,7 @@ export default {
     return new Response("here");
   },
 };"#;
-    let (mut dev, _folder) = Dev::script(source);
+    let (dev, _folder) = Dev::script(source);
     assert_eq!(dev.get("/").text(), "here");
     let address = dev.address;
     for round in 1..=3 {

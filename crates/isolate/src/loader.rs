@@ -96,6 +96,16 @@ impl Loader {
 /// The runtime's module that turns a module's bytes into its default export.
 const TAKE: &str = "ext:selvedge/module_bytes.js";
 
+/// The specifier of a `cloudflare:` module. The runtime holds them under names of Node's scheme, because `deno_core` lets
+/// modules of that scheme, and of no other that tenants may name, import the runtime's own.
+fn cloudflare_module(name: &str) -> Result<ModuleSpecifier, ModuleLoaderError> {
+    if !["email", "sockets", "workers"].contains(&name) {
+        return Err(JsErrorBox::type_error(format!("No such module \"cloudflare:{name}\".")));
+    }
+    deno_core::url::Url::parse(&format!("node:cloudflare/{name}"))
+        .map_err(|error| JsErrorBox::type_error(error.to_string()))
+}
+
 impl ModuleLoader for Loader {
     fn resolve(
         &self,
@@ -115,12 +125,14 @@ impl ModuleLoader for Loader {
                 return parse(specifier);
             }
         }
-        if specifier.starts_with("node:") || specifier.starts_with("cloudflare:") {
+        if let Some(name) = specifier.strip_prefix("cloudflare:") {
+            return cloudflare_module(name);
+        }
+        if specifier.starts_with("node:") {
             return parse(specifier);
         }
         // The runtime's own modules import each other; a version's module of such a name is none of them.
-        let of_runtime = is_of_runtime(referrer) || referrer.starts_with("cloudflare:");
-        if of_runtime && specifier.starts_with("ext:") && !self.modules.borrow().contains_key(referrer) {
+        if is_of_runtime(referrer) && specifier.starts_with("ext:") && !self.modules.borrow().contains_key(referrer) {
             return parse(specifier);
         }
         let exact = specifier_of(specifier).ok().filter(|url| self.modules.borrow().contains_key(url.as_str()));

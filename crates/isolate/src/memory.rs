@@ -24,11 +24,6 @@ impl Buffers {
         Arc::new(Self { used: AtomicUsize::new(0), allowed: AtomicUsize::new(allowed), refused: AtomicUsize::new(0) })
     }
 
-    /// Bytes held now.
-    pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
-    }
-
     /// How many bytes there would be if the last refused buffer had been allowed.
     pub fn refused(&self) -> Option<usize> {
         match self.refused.load(Ordering::Relaxed) {

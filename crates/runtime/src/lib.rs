@@ -80,9 +80,9 @@ deno_core::extension!(
     esm = [dir "js", "bootstrap.js"],
     lazy_loaded_esm = [
         dir "js",
-        "cloudflare:email" = "cloudflare_email.js",
-        "cloudflare:sockets" = "cloudflare_sockets.js",
-        "cloudflare:workers" = "cloudflare_workers.js",
+        "node:cloudflare/email" = "cloudflare_email.js",
+        "node:cloudflare/sockets" = "cloudflare_sockets.js",
+        "node:cloudflare/workers" = "cloudflare_workers.js",
         "module_bytes.js",
     ],
     lazy_loaded_js = [
