@@ -1,3 +1,4 @@
+/** @jsxRuntime automatic */
 /** @jsxImportSource hono/jsx */
 // Hono with the middleware and helpers it comes with.
 import { zValidator } from "@hono/zod-validator";
