@@ -44,10 +44,12 @@ const {
 const { hookFor, makeStub, stateOf } = core.loadExtScript("ext:selvedge/rpc_stub.js");
 const { RpcTarget } = core.loadExtScript("ext:selvedge/workers.js");
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
-const { ReadableStreamPrototype, WritableStreamPrototype } = core.loadExtScript("ext:deno_web/06_streams.js");
+const { ReadableStreamPrototype, WritableStream } = core.loadExtScript("ext:deno_web/06_streams.js");
 const { hookOfService } = core.loadExtScript("ext:selvedge/service.js");
 const http = core.loadExtScript("ext:selvedge/http.js");
-const { Headers, HeadersPrototype } = core.loadExtScript("ext:deno_fetch/20_headers.js");
+const { Headers } = core.loadExtScript("ext:deno_fetch/20_headers.js");
+const { prototype: WritableStreamPrototype } = WritableStream;
+const { prototype: HeadersPrototype } = Headers;
 
 /** The largest value that travels: 32 MiB. */
 const VALUE_BYTES_MAX = 32 * 1024 * 1024;
