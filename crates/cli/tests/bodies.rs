@@ -1,5 +1,13 @@
 //! Bodies of requests and responses: lengths, codings, back-pressure, and clients that go away.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 

@@ -1,5 +1,13 @@
 //! Handlers that fail, clients that go away, processes that die: each costs what it must and no more.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 mod support;
 
 use std::io::{Read, Write};

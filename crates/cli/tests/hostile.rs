@@ -1,5 +1,13 @@
 //! What is not HTTP, or is HTTP meant to harm, gets an answer of its own and disturbs nobody.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 mod support;
 
 use std::io::{Read, Write};

@@ -1,5 +1,13 @@
 //! Code that uses more than it may gets a clear answer, and the worker beside it notices nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 mod support;
 
 use std::collections::BTreeSet;

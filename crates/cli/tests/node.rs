@@ -1,5 +1,13 @@
 //! The `node:` modules, asked through the real program. `workers/node.js` holds the questions, a path each.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 mod support;
 
 use std::io::{Read, Write};

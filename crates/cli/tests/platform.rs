@@ -1,5 +1,13 @@
 //! What a worker finds inside: asked of it, and held against what workerd answers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 use serde_json::Value;
 
 mod support;

@@ -1,5 +1,13 @@
 //! WebSockets: served, dialled and passed on, with a client of another make.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 use std::net::TcpStream;
 
 use tungstenite::protocol::CloseFrame;

@@ -421,7 +421,7 @@ impl Mux {
 
     fn receive_open(self: &Arc<Self>, frame: Frame) -> Result<Received, DoorError> {
         let theirs = match self.side {
-            Side::Edge => frame.stream % 2 == 0 && frame.stream != 0,
+            Side::Edge => frame.stream.is_multiple_of(2) && frame.stream != 0,
             Side::Isolate => frame.stream % 2 == 1,
         };
         if !theirs {

@@ -293,7 +293,8 @@ pub fn watch() -> ! {
     loop {
         let busy = {
             let guards = guards().lock().unwrap_or_else(PoisonError::into_inner);
-            guards.iter().filter_map(Weak::upgrade).fold(false, |busy, guard| guard.look() || busy)
+            // Each is looked at, also when one before it was busy.
+            guards.iter().filter_map(Weak::upgrade).filter(|guard| guard.look()).count() > 0
         };
         std::thread::sleep(if busy { WATCH_INTERVAL } else { REST_INTERVAL });
     }

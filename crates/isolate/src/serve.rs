@@ -377,7 +377,7 @@ impl Serving {
     fn check_memory(&mut self, turn_us: u64) {
         self.blank.guard.check_buffers();
         self.turns = self.turns.wrapping_add(1);
-        if turn_us >= MEMORY_CHECK_US || self.turns % MEMORY_CHECK_TURNS == 0 {
+        if turn_us >= MEMORY_CHECK_US || self.turns.is_multiple_of(MEMORY_CHECK_TURNS) {
             self.blank.guard.check_memory(self.blank.runtime.v8_isolate(), self.driver.mux().held_bytes() as u64);
         }
     }

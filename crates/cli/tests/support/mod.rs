@@ -1,5 +1,12 @@
 //! Starts the real program on real files, and asks it over real HTTP.
 #![allow(dead_code, reason = "each test crate uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
