@@ -25,6 +25,7 @@ const {
   StringPrototypeSlice,
   StringPrototypeToLowerCase,
   Symbol,
+  SymbolToStringTag,
   TypeError,
 } = primordials;
 const { formatHeaders, innerBodyOf, lengthIn, parseHeaders, pump, setKnownLength, withLength } = core.loadExtScript("ext:selvedge/door.js");
@@ -144,6 +145,9 @@ class ExecutionContext {
   /** Ends the event with an exception. */
   abort(reason) {
     this.#invocation.fail(exceptionReport(reason ?? new Error("The execution context was aborted.")));
+  }
+  get [SymbolToStringTag]() {
+    return "ExecutionContext";
   }
 }
 

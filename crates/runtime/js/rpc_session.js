@@ -23,6 +23,7 @@ const {
   Error,
   JSONStringify,
   MathMin,
+  Promise,
   PromisePrototypeCatch,
   PromisePrototypeThen,
   PromiseReject,
@@ -106,6 +107,8 @@ class Session {
     this.started = caller;
     this.parts = undefined;
     this.receiving = false;
+    /** Whether the event that called is over. */
+    this.forgotten = false;
     /** What the callee does with the first call, where it does not come with the stream's head. */
     this.onFirst = undefined;
   }
@@ -230,12 +233,19 @@ class Session {
     this.close();
   }
 
-  /** The other side is through, or gone. */
-  end(error) {
+  /**
+   * The other side is through, or gone.
+   * @param {Error | undefined} error why
+   * @param {boolean} forgotten whether nobody is left to be told: calls that wait never settle then
+   */
+  end(error, forgotten = false) {
     if (this.over) return;
     this.over = true;
+    this.forgotten = forgotten;
     const reason = error === undefined ? lost() : new Error(error.message);
-    for (const question of [...this.questions.values()]) question.reject(reason);
+    if (!forgotten) {
+      for (const question of [...this.questions.values()]) question.reject(reason);
+    }
     this.questions.clear();
     for (const flow of [...this.flows.values()]) flow.fail?.(reason);
     this.flows.clear();
@@ -623,6 +633,8 @@ async function call(target, meta, path, args, get, invocation) {
     reply = await op_door_reply(stream);
   } catch (error) {
     session.questions.delete(0);
+    // With the event that called, whoever waits for this is gone too.
+    if (session.forgotten) await new Promise(() => {});
     session.end(error);
     throw new Error(error.message);
   } finally {
@@ -659,7 +671,7 @@ class SafeSetOf {
     this.map.delete(session);
   }
   end() {
-    for (const session of [...this.map.keys()]) session.end(new Error("the event that called is over"));
+    for (const session of [...this.map.keys()]) session.end(new Error("the event that called is over"), true);
   }
 }
 
