@@ -13,7 +13,7 @@ const { env } = core.loadExtScript("ext:selvedge/env.js");
 const { WorkerEntrypoint } = core.loadExtScript("ext:selvedge/workers.js");
 const { callOf, getOf, missing } = core.loadExtScript("ext:selvedge/rpc_stub.js");
 const { decode, encode, encodeError } = core.loadExtScript("ext:selvedge/rpc_value.js");
-const { disposeAll, RETURN, Session } = core.loadExtScript("ext:selvedge/rpc_session.js");
+const { disposeAll, FIRST_BYTES_MAX, RETURN, Session } = core.loadExtScript("ext:selvedge/rpc_session.js");
 
 /** Methods that the runtime calls: nobody else may. */
 const RESERVED = new SafeSet([
@@ -81,7 +81,8 @@ async function answer(invocation, session, entrypoint, meta, content) {
     session.close();
     return;
   }
-  if (!session.started && session.idle) {
+  // The stream's answer arrives at once only if it fits one frame.
+  if (!session.started && session.idle && result.byteLength <= FIRST_BYTES_MAX) {
     session.over = true;
     session.close();
     events.finish(invocation, "200\n\n", result);

@@ -57,7 +57,7 @@ const CLOSED = 9;
 const HEADER_BYTES = 6;
 /** The largest piece of a message that travels at once: 64 KiB. */
 const PIECE_BYTES_MAX = 64 * 1024;
-/** A first message larger than this does not travel with the head of its stream. */
+/** A first message or a plain answer larger than this does not travel with the head of its stream. */
 const FIRST_BYTES_MAX = 48 * 1024;
 /** The largest message: a value of 32 MiB, and what stands before it. */
 const MESSAGE_BYTES_MAX = 40 * 1024 * 1024;
@@ -675,5 +675,5 @@ class SafeSetOf {
   }
 }
 
-return { call, disposeAll, RETURN, Session };
+return { call, disposeAll, FIRST_BYTES_MAX, RETURN, Session };
 })();
