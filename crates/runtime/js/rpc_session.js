@@ -164,15 +164,17 @@ class Session {
     if (this.receiving || this.over) return;
     this.receiving = true;
     try {
-      while (!this.over) {
+      while (true) {
         const message = await op_session_next(this.rid);
         if (message.byteLength === 0) break;
-        this.take(message);
+        // What crosses this side's end on the way is of no use any more.
+        if (!this.over) this.take(message);
       }
     } catch (error) {
-      return this.end(error);
+      if (!this.over) return this.end(error);
     }
-    this.end(undefined);
+    if (this.over) this.close();
+    else this.end(undefined);
   }
 
   take(message) {
@@ -230,7 +232,8 @@ class Session {
     if (this.over || !this.started || this.stream === undefined || this.sending || this.queue.length > 0 || !this.idle) return;
     this.over = true;
     op_stream_finish(this.stream);
-    this.close();
+    // Until the other side is through too: an event that is over takes nothing more, and says so to whoever sends.
+    if (!this.receiving) this.close();
   }
 
   /**
