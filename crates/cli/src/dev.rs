@@ -84,7 +84,7 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     let began = Instant::now();
     let mut terminate = signal(SignalKind::terminate()).map_err(DevError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DevError::Signal)?;
-    let runners = Runners::start(RunnersConfig {
+    let (runners, stuck) = Runners::start(RunnersConfig {
         program: std::env::current_exe().map_err(DevError::Program)?,
         arguments: vec!["runner".into(), "--parent".into(), std::process::id().to_string()],
     })?;
@@ -127,7 +127,7 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     }
     let port = arguments.port.or_else(|| built.iter().find_map(|one| one.project.dev.port)).unwrap_or(PORT_DEFAULT);
     let server = Server::bind(SocketAddr::new(arguments.ip, port)).await?;
-    let edge = Edge::new(config(&arguments, &sources), runners, outbound, Arc::new(terminal::Printer));
+    let edge = Edge::new(config(&arguments, &sources), runners, stuck, outbound, Arc::new(terminal::Printer));
     for (name, text) in &broken {
         edge.broken(name, text, None);
     }

@@ -365,6 +365,11 @@ impl Mux {
         });
     }
 
+    /// Whether the other end said that it began to act on a stream.
+    pub fn has_begun(&self, stream: u32) -> bool {
+        self.lock().streams.get(&stream).is_some_and(|entry| entry.begun)
+    }
+
     /// Whether the connection is gone.
     pub fn is_closed(&self) -> bool {
         self.lock().closed

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use selvedge_cache::{CacheLimits, HttpCache};
 use selvedge_model::Failure;
 use selvedge_outbound::Outbound;
-use selvedge_runner::Runners;
+use selvedge_runner::{Runners, Stuck};
+use tokio::sync::mpsc;
 
 use crate::deployed::Deployed;
+use crate::instance::Instance;
 use crate::pool::{NoInstance, Pool};
 use crate::records::Records;
 
@@ -19,6 +21,11 @@ use crate::records::Records;
 const EVICT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often events that take too long are looked for: a timer for each would cost more than all else in the edge.
 const OVERDUE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long the other instances of a runner that must end may take to finish what they have.
+const MOVE_TIME_MAX: Duration = Duration::from_secs(30);
+/// How often it is looked whether they have.
+const MOVE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The id of a request: 16 hexadecimal digits, unique in this process and unlikely to be met in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +73,20 @@ pub struct Edge {
     /// What is wrong with the newest source of a worker whose last good version serves.
     broken: RwLock<HashMap<String, Broken>>,
     any_broken: AtomicBool,
+    /// The instances that are there, by the number of their isolate.
+    isolates: Mutex<HashMap<u64, Weak<Instance>>>,
     next_id: AtomicU64,
 }
 
 impl Edge {
-    /// An edge without workers.
-    pub fn new(config: EdgeConfig, runners: Arc<Runners>, outbound: Outbound, records: Arc<dyn Records>) -> Arc<Self> {
+    /// An edge without workers. `stuck` is what came with its runners.
+    pub fn new(
+        config: EdgeConfig,
+        runners: Arc<Runners>,
+        stuck: mpsc::UnboundedReceiver<(u32, Stuck)>,
+        outbound: Outbound,
+        records: Arc<dyn Records>,
+    ) -> Arc<Self> {
         let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let edge = Arc::new(Self {
             config,
@@ -82,9 +97,11 @@ impl Edge {
             workers: RwLock::default(),
             broken: RwLock::default(),
             any_broken: AtomicBool::new(false),
+            isolates: Mutex::default(),
             next_id: AtomicU64::new(seed.as_nanos() as u64),
         });
         tokio::spawn(keep_house(Arc::downgrade(&edge)));
+        tokio::spawn(hear_stuck(Arc::downgrade(&edge), stuck));
         edge
     }
 
@@ -193,6 +210,47 @@ impl Edge {
         RequestId(x ^ (x >> 31))
     }
 
+    /// An instance is there.
+    pub(crate) fn note_instance(&self, instance: &Arc<Instance>) {
+        self.isolates.lock().insert(instance.isolate, Arc::downgrade(instance));
+    }
+
+    /// An instance is gone.
+    pub(crate) fn forget_instance(&self, isolate: u64) {
+        self.isolates.lock().remove(&isolate);
+    }
+
+    /// The instances in a runner.
+    fn instances_in(&self, runner: u32) -> Vec<Arc<Instance>> {
+        let isolates = self.isolates.lock();
+        isolates.values().filter_map(Weak::upgrade).filter(|instance| instance.runner == runner).collect()
+    }
+
+    /// An isolate cannot be stopped: its events fail, all other instances of its process are replaced as they finish
+    /// what they have, and the process ends.
+    fn stuck(self: &Arc<Self>, runner: u32, stuck: &Stuck) {
+        let (blamed, others): (Vec<_>, Vec<_>) =
+            self.instances_in(runner).into_iter().partition(|instance| instance.isolate == stuck.isolate);
+        for instance in &blamed {
+            tracing::warn!(
+                worker = instance.deployed.version.manifest.worker,
+                "code that exceeded a limit does not stop: its neighbours move to another process, and its own ends"
+            );
+            instance.give_up(stuck);
+        }
+        for instance in &others {
+            instance.retire();
+        }
+        let edge = Arc::clone(self);
+        tokio::spawn(async move {
+            let began = Instant::now();
+            while began.elapsed() < MOVE_TIME_MAX && !edge.instances_in(runner).is_empty() {
+                tokio::time::sleep(MOVE_INTERVAL).await;
+            }
+            edge.runners.end(runner);
+        });
+    }
+
     /// Ends the events that take longer than they may.
     fn end_overdue(&self) {
         let now = Instant::now();
@@ -225,6 +283,16 @@ impl Edge {
             ended,
             "over the memory budget: idle isolates end"
         );
+    }
+}
+
+/// Acts on what runners say of isolates that cannot be stopped, for as long as the edge lives.
+async fn hear_stuck(edge: Weak<Edge>, mut reports: mpsc::UnboundedReceiver<(u32, Stuck)>) {
+    while let Some((runner, stuck)) = reports.recv().await {
+        let Some(edge) = edge.upgrade() else {
+            return;
+        };
+        edge.stuck(runner, &stuck);
     }
 }
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use selvedge_door::{Driver, Event, Mux, Reset, ResetCode, Side};
 use selvedge_model::{Failure, LimitName, Ready};
-use tokio::net::UnixStream;
+use selvedge_runner::{Ordered, Stuck};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::deployed::Deployed;
@@ -35,6 +35,10 @@ struct Live {
 pub struct Instance {
     pub mux: Arc<Mux>,
     pub deployed: Arc<Deployed>,
+    /// The number of its isolate.
+    pub isolate: u64,
+    /// The process that it is in.
+    pub runner: u32,
     /// Events that are not over.
     in_flight: AtomicUsize,
     /// Takes no more events.
@@ -48,21 +52,26 @@ pub struct Instance {
     /// Live events: their request ids, and when they must have an answer.
     live: Mutex<FxHashMap<u32, Live>>,
     closing: Mutex<Option<oneshot::Sender<()>>>,
+    /// Whoever waits for it to have started.
+    ready: Mutex<Option<oneshot::Sender<Ready>>>,
 }
 
 impl Instance {
-    /// Loads a version over `socket`. Resolves when it runs, or to why it does not.
+    /// Loads a version into an isolate. Resolves when it runs, or to why it does not.
     pub async fn start(
         edge: Arc<Edge>,
         deployed: Arc<Deployed>,
-        socket: UnixStream,
+        ordered: Ordered,
         payload: &Bytes,
     ) -> Option<(Arc<Self>, Ready)> {
-        let driver = Driver::new(socket, Side::Edge);
+        let driver = Driver::new(ordered.socket, Side::Edge);
         let (close, closed) = oneshot::channel();
+        let (ready, started) = oneshot::channel();
         let instance = Arc::new(Self {
             mux: Arc::clone(driver.mux()),
             deployed,
+            isolate: ordered.isolate,
+            runner: ordered.runner,
             in_flight: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
             condemned: AtomicBool::new(false),
@@ -71,10 +80,11 @@ impl Instance {
             events: Mutex::default(),
             live: Mutex::default(),
             closing: Mutex::new(Some(close)),
+            ready: Mutex::new(Some(ready)),
         });
+        edge.note_instance(&instance);
         instance.mux.load(payload);
-        let (ready, started) = oneshot::channel();
-        tokio::spawn(drive(edge, Arc::clone(&instance), driver, ready, closed));
+        tokio::spawn(drive(edge, Arc::clone(&instance), driver, closed));
         let ready = started.await.ok()?;
         Some((instance, ready))
     }
@@ -130,6 +140,31 @@ impl Instance {
             let failure = self.deployed.limit(&request_id.to_string(), LimitName::WallMs, wall_ms, wall_ms);
             let text = serde_json::to_string(&failure).unwrap_or_default();
             self.mux.reset(stream, &Reset::new(ResetCode::Limit, text));
+        }
+    }
+
+    /// Its isolate exceeded a limit and cannot be stopped: tells those who wait for it, and closes its door. Events that
+    /// it has not begun are not to blame, where one other is.
+    pub fn give_up(&self, stuck: &Stuck) {
+        self.condemned.store(true, Ordering::Release);
+        self.retired.store(true, Ordering::Release);
+        let failure = |request_id: &str| self.deployed.limit(request_id, stuck.limit, stuck.used, stuck.allowed);
+        self.started(Ready { loaded: Err(failure("")), code_caches: Vec::new() });
+        let live: Vec<(u32, RequestId)> =
+            self.live.lock().iter().map(|(stream, live)| (*stream, live.request_id)).collect();
+        for (stream, request_id) in live {
+            if stuck.event == 0 || stuck.event == stream || self.mux.has_begun(stream) {
+                let text = serde_json::to_string(&failure(&request_id.to_string())).unwrap_or_default();
+                self.mux.reset(stream, &Reset::new(ResetCode::Limit, text));
+            }
+        }
+        self.close();
+    }
+
+    fn started(&self, ready: Ready) {
+        if let Some(waiting) = self.ready.lock().take() {
+            // Whoever started the instance may have gone; then it is dropped from there.
+            let _ = waiting.send(ready);
         }
     }
 
@@ -199,14 +234,7 @@ impl Instance {
 }
 
 /// Drives an instance's door until either side closes it.
-async fn drive(
-    edge: Arc<Edge>,
-    instance: Arc<Instance>,
-    mut driver: Driver,
-    ready: oneshot::Sender<Ready>,
-    mut closed: oneshot::Receiver<()>,
-) {
-    let mut ready = Some(ready);
+async fn drive(edge: Arc<Edge>, instance: Arc<Instance>, mut driver: Driver, mut closed: oneshot::Receiver<()>) {
     loop {
         let event = tokio::select! {
             biased;
@@ -220,9 +248,8 @@ async fn drive(
             }
             Ok(Event::Log { stream, record }) => log(&edge, &instance, stream, &record),
             Ok(Event::Ready(bytes)) => {
-                if let (Some(ready), Ok(answer)) = (ready.take(), Ready::decode(bytes)) {
-                    // Whoever started the instance may have gone; then it is dropped from there.
-                    let _ = ready.send(answer);
+                if let Ok(ready) = Ready::decode(bytes) {
+                    instance.started(ready);
                 }
             }
             Ok(Event::Condemned(reason)) => {
@@ -241,6 +268,9 @@ async fn drive(
         }
     }
     instance.retired.store(true, Ordering::Release);
+    // Whoever still waits for it to start learns that it will not.
+    instance.ready.lock().take();
+    edge.forget_instance(instance.isolate);
 }
 
 fn log(edge: &Edge, instance: &Instance, stream: u32, record: &[u8]) {

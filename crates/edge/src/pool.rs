@@ -104,8 +104,8 @@ impl Pool {
         let memory_mib = self.deployed.version.manifest.limits.memory_mib;
         // A runner may die while the version loads: then the next one gets it.
         for _ in 0..2 {
-            let socket = edge.runners().order(memory_mib).map_err(|error| unavailable(&error))?;
-            let started = Instance::start(Arc::clone(edge), Arc::clone(&self.deployed), socket, &payload).await;
+            let ordered = edge.runners().order(memory_mib).map_err(|error| unavailable(&error))?;
+            let started = Instance::start(Arc::clone(edge), Arc::clone(&self.deployed), ordered, &payload).await;
             let Some((instance, ready)) = started else {
                 continue;
             };

@@ -1,6 +1,7 @@
 //! What a blank isolate costs: time to make one, and memory to keep one.
 //!
-//! `cargo run --release -p selvedge-isolate --example blank -- [COUNT [shrink]]`
+//! `cargo run --release -p selvedge-isolate --example blank -- [COUNT [shrink]]`, with `HEAP_SNAPSHOT=FILE` also what is on
+//! V8's heap, for a browser's developer tools.
 
 use std::time::Instant;
 
@@ -34,6 +35,11 @@ fn main() {
                 blank.shrink();
             }
             let spaces = if index == 1 { blank.describe_heap() } else { String::new() };
+            if index == 1
+                && let Ok(path) = std::env::var("HEAP_SNAPSHOT")
+            {
+                std::fs::write(path, blank.heap_snapshot()).unwrap_or_else(|error| eprintln!("error: {error}"));
+            }
             // Gone only when the receiver is: at the end of the program.
             let _ = ready.send((elapsed, spaces));
             loop {

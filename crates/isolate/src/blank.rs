@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use deno_core::{JsRuntime, RuntimeOptions, v8};
-use selvedge_runtime::{Clock, ModuleBytes};
+use selvedge_runtime::{Clock, Meter, ModuleBytes};
 
 use crate::dispatch::Handles;
 use crate::guard::{Guard, near_heap_limit};
@@ -20,6 +20,9 @@ const V8_FLAGS: &[&str] = &[
     // The young generation is small: sharing its collection out to other threads costs more than it gains, and the
     // time would be charged to nobody.
     "--no-parallel-scavenge",
+    // With unrolling comes a pass that leaves the check for interrupts out of loops which it takes for short. It is
+    // mistaken about some that never end: those could not be stopped.
+    "--no-turboshaft-loop-unrolling",
     // 128 MiB for one WebAssembly memory.
     "--wasm-max-mem-pages=2048",
 ];
@@ -89,6 +92,7 @@ impl Blank {
         {
             let state = runtime.op_state();
             let mut state = state.borrow_mut();
+            state.put(Arc::clone(&buffers) as Arc<dyn Meter>);
             state.put(clock.clone());
             state.put(bytes.clone());
         }
@@ -105,6 +109,16 @@ impl Blank {
     /// Gives back what memory can be given back: for an isolate that has nothing to do.
     pub fn shrink(&mut self) {
         self.runtime.v8_isolate().low_memory_notification();
+    }
+
+    /// V8's heap as a `.heapsnapshot`, for a browser's developer tools.
+    pub fn heap_snapshot(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.runtime.v8_isolate().take_heap_snapshot(|chunk| {
+            bytes.extend_from_slice(chunk);
+            true
+        });
+        bytes
     }
 
     /// The sizes of V8's spaces, a line each: for whoever looks after memory.

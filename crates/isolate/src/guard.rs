@@ -6,12 +6,13 @@
 //! interrupted: in the isolate's own thread the interrupt notes where the code is, then terminates it.
 
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use deno_core::v8;
 use selvedge_model::{LimitName, Place};
+use serde::{Deserialize, Serialize};
 
 use crate::memory::Buffers;
 
@@ -25,6 +26,12 @@ const PATIENCE_LOOKS: u64 = 50;
 /// How much CPU time an isolate that was told to stop may still use before its whole process ends: some of V8's own
 /// loops (filling an array that is a trillion elements long) look for no interrupt, and hold a processor for as long.
 const STUCK_MAX_US: u64 = 20_000_000;
+/// How much before it is said to be stuck, so that its neighbours can be moved to another process before that.
+const STUCK_US: u64 = 4_000_000;
+/// What a heap is lent beyond its limit, once, so that its code can be stopped.
+const LOAN_BYTES: usize = 2 * 1024 * 1024 * 1024;
+/// The most that it is lent.
+const LOANS_BYTES_MAX: usize = 4 * LOAN_BYTES;
 /// How often memory that V8 does not report on its own (WebAssembly memories) is looked at within a turn, in looks.
 const MEMORY_LOOKS: u64 = 10;
 
@@ -40,13 +47,29 @@ pub struct Verdict {
     pub place: Option<Place>,
 }
 
+/// An isolate exceeded a limit and has not stopped when it was told to: it may never.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stuck {
+    /// As the edge numbered it.
+    pub isolate: u64,
+    /// The event whose turn it is, 0 where it is not one event's alone.
+    pub event: u32,
+    pub limit: LimitName,
+    pub used: u64,
+    pub allowed: u64,
+}
+
 /// Watches over one isolate. Shared by its thread, the watchdog and V8's callbacks.
 #[derive(Debug)]
 pub struct Guard {
     handle: v8::IsolateHandle,
+    /// As the edge numbers it; 0 while it is blank.
+    isolate: AtomicU64,
     clock: libc::clockid_t,
     buffers: Arc<Buffers>,
     memory_bytes: AtomicU64,
+    /// The event whose turn it is, 0 if it is not one event's alone.
+    turn_event: AtomicU32,
     /// The thread's CPU time when the turn began, in microseconds; 0 between turns.
     turn_start_us: AtomicU64,
     turn_allowed_us: AtomicU64,
@@ -60,6 +83,8 @@ pub struct Guard {
     state: AtomicU8,
     /// The thread's CPU time when the isolate was told to stop, in microseconds; 0 before.
     condemned_us: AtomicU64,
+    /// It was said to be stuck.
+    stuck: AtomicBool,
     verdict: Mutex<Option<Verdict>>,
 }
 
@@ -84,9 +109,11 @@ impl Guard {
     pub fn new(handle: v8::IsolateHandle, buffers: Arc<Buffers>, memory_bytes: u64) -> Arc<Self> {
         let guard = Arc::new(Self {
             handle,
+            isolate: AtomicU64::new(0),
             clock: own_clock(),
             buffers,
             memory_bytes: AtomicU64::new(memory_bytes),
+            turn_event: AtomicU32::new(0),
             turn_start_us: AtomicU64::new(0),
             turn_allowed_us: AtomicU64::new(u64::MAX),
             turn_before_us: AtomicU64::new(0),
@@ -95,6 +122,7 @@ impl Guard {
             looks: AtomicU64::new(0),
             state: AtomicU8::new(0),
             condemned_us: AtomicU64::new(0),
+            stuck: AtomicBool::new(false),
             verdict: Mutex::new(None),
         });
         let mut guards = guards().lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,13 +131,20 @@ impl Guard {
         guard
     }
 
+    /// Tells how the edge numbers the isolate.
+    pub fn set_isolate(&self, number: u64) {
+        self.isolate.store(number, Ordering::Relaxed);
+    }
+
     /// Tells of the context that code runs in. The handle must stay where it is for as long as code runs.
     pub fn set_context(&self, context: &v8::Global<v8::Context>) {
         self.context.store(std::ptr::from_ref(context).cast_mut(), Ordering::Release);
     }
 
-    /// A turn of code begins. `before_us` is what the event had used already, `allowed_us` what it may use in all.
-    pub fn begin(&self, before_us: u64, allowed_us: u64, startup: bool) {
+    /// A turn of code begins: of one event, or of all that are live where `event` is 0. `before_us` is what was used
+    /// already, `allowed_us` what may be used in all.
+    pub fn begin(&self, event: u32, before_us: u64, allowed_us: u64, startup: bool) {
+        self.turn_event.store(event, Ordering::Relaxed);
         self.turn_before_us.store(before_us, Ordering::Relaxed);
         self.turn_allowed_us.store(allowed_us, Ordering::Relaxed);
         self.startup.store(startup, Ordering::Relaxed);
@@ -179,7 +214,7 @@ impl Guard {
         }
     }
 
-    fn look(&self) -> bool {
+    fn look(&self, report: &dyn Fn(&Stuck)) -> bool {
         let start = self.turn_start_us.load(Ordering::Acquire);
         if start == 0 {
             return false;
@@ -187,18 +222,31 @@ impl Guard {
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);
         match self.state.load(Ordering::Acquire) {
             0 => self.look_at_turn(start, looks),
-            state => self.look_at_condemned(state, looks),
+            state => self.look_at_condemned(state, looks, report),
         }
         true
     }
 
     /// The isolate was told to stop and has not.
-    fn look_at_condemned(&self, state: u8, looks: u64) {
+    fn look_at_condemned(&self, state: u8, looks: u64, report: &dyn Fn(&Stuck)) {
         if state == 1 && looks > PATIENCE_LOOKS {
             self.handle.terminate_execution();
         }
         let since = self.condemned_us.load(Ordering::Relaxed);
-        if since > 0 && cpu_us(self.clock).saturating_sub(since) > STUCK_MAX_US {
+        let used = if since == 0 { 0 } else { cpu_us(self.clock).saturating_sub(since) };
+        if used > STUCK_US
+            && !self.stuck.swap(true, Ordering::Relaxed)
+            && let Some(verdict) = self.verdict()
+        {
+            report(&Stuck {
+                isolate: self.isolate.load(Ordering::Relaxed),
+                event: self.turn_event.load(Ordering::Relaxed),
+                limit: verdict.limit,
+                used: verdict.used,
+                allowed: verdict.allowed,
+            });
+        }
+        if used > STUCK_MAX_US {
             tracing::error!("code that exceeded a limit cannot be stopped: this runner ends, and another takes over");
             std::process::abort();
         }
@@ -279,8 +327,11 @@ pub unsafe extern "C" fn near_heap_limit(data: *mut c_void, current: usize, _ini
     // V8 asks because what it is about to allocate would not fit: at least the limit is used.
     guard.condemn(LimitName::MemoryBytes, (current as u64).max(guard.memory_bytes()), guard.memory_bytes());
     // V8 aborts the process if the limit does not grow, or not by what it is about to allocate: one string or array
-    // may be a gigabyte. The loan ends with the isolate.
-    current + 2 * 1024 * 1024 * 1024
+    // may be a gigabyte. The loan ends with the isolate; code that cannot be stopped ends the process.
+    if current as u64 > guard.memory_bytes() + LOANS_BYTES_MAX as u64 {
+        return current;
+    }
+    current + LOAN_BYTES
 }
 
 fn guards() -> &'static Mutex<Vec<Weak<Guard>>> {
@@ -288,13 +339,13 @@ fn guards() -> &'static Mutex<Vec<Weak<Guard>>> {
     GUARDS.get_or_init(Mutex::default)
 }
 
-/// The watchdog. Runs for the life of the process, on a thread of its own.
-pub fn watch() -> ! {
+/// The watchdog. Runs for the life of the process, on a thread of its own; reports each isolate that cannot be stopped.
+pub fn watch(report: impl Fn(&Stuck)) -> ! {
     loop {
         let busy = {
             let guards = guards().lock().unwrap_or_else(PoisonError::into_inner);
             // Each is looked at, also when one before it was busy.
-            guards.iter().filter_map(Weak::upgrade).filter(|guard| guard.look()).count() > 0
+            guards.iter().filter_map(Weak::upgrade).filter(|guard| guard.look(&report)).count() > 0
         };
         std::thread::sleep(if busy { WATCH_INTERVAL } else { REST_INTERVAL });
     }

@@ -22,5 +22,5 @@ mod snapshot {
 }
 
 pub use blank::{Blank, init};
-pub use guard::watch;
+pub use guard::{Stuck, watch};
 pub use serve::serve;

@@ -1,15 +1,17 @@
-//! Memory outside V8's heap: the bytes of array buffers, counted against the isolate's limit as they are allocated.
+//! Memory outside V8's heap: the bytes of array buffers and blobs, counted against the isolate's limit as they are
+//! allocated.
 
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use deno_core::v8;
+use selvedge_runtime::Meter;
 
 /// Alignment of every buffer: what the widest typed array and the C library's own allocator give.
 const ALIGN_BYTES: usize = 16;
 
-/// How many bytes the array buffers of one isolate hold, and may hold.
+/// How many bytes the array buffers and blobs of one isolate hold, and may hold.
 #[derive(Debug)]
 pub struct Buffers {
     used: AtomicUsize,
@@ -37,6 +39,17 @@ impl Buffers {
         self.allowed.store(bytes, Ordering::Relaxed);
     }
 
+    /// An allocator for an isolate that counts here.
+    pub fn allocator(self: &Arc<Self>) -> v8::UniqueRef<v8::Allocator> {
+        static VTABLE: v8::RustAllocatorVtable<Buffers> =
+            v8::RustAllocatorVtable { allocate, allocate_uninitialized, free, drop: release };
+        // SAFETY: the handle is a counted reference that `release` gives back, and the functions of the table are safe
+        // to call from any thread: they touch atomics and the global allocator only.
+        unsafe { v8::new_rust_allocator(Arc::into_raw(Arc::clone(self)), &VTABLE) }
+    }
+}
+
+impl Meter for Buffers {
     fn take(&self, bytes: usize) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         let after = before.saturating_add(bytes);
@@ -50,15 +63,6 @@ impl Buffers {
 
     fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// An allocator for an isolate that counts here.
-    pub fn allocator(self: &Arc<Self>) -> v8::UniqueRef<v8::Allocator> {
-        static VTABLE: v8::RustAllocatorVtable<Buffers> =
-            v8::RustAllocatorVtable { allocate, allocate_uninitialized, free, drop: release };
-        // SAFETY: the handle is a counted reference that `release` gives back, and the functions of the table are safe
-        // to call from any thread: they touch atomics and the global allocator only.
-        unsafe { v8::new_rust_allocator(Arc::into_raw(Arc::clone(self)), &VTABLE) }
     }
 }
 

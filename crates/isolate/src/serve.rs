@@ -54,8 +54,10 @@ struct Serving {
     live: rustc_hash::FxHashMap<u32, Live>,
 }
 
-/// Runs the version that arrives on `socket` until the edge closes it or the isolate must not be used again.
-pub async fn serve(mut blank: Blank, socket: tokio::net::UnixStream) {
+/// Runs the version that arrives on `socket` until the edge closes it or the isolate must not be used again. `number`
+/// is the edge's for the isolate.
+pub async fn serve(mut blank: Blank, number: u64, socket: tokio::net::UnixStream) {
+    blank.guard.set_isolate(number);
     let mut driver = Driver::new(socket, Side::Isolate);
     let version = match driver.event().await {
         Ok(Event::Load(bytes)) => match Version::decode(bytes) {
@@ -133,7 +135,7 @@ async fn load(blank: &mut Blank, version: Version) -> Result<Loaded, Failure> {
         .fill(version.modules, &blank.bytes)
         .map_err(|error| exception("TypeError", &format!("a module's name is not a path: {error}")))?;
     let allowed_us = u64::from(limits.startup_ms) * 1_000;
-    blank.guard.begin(0, allowed_us, true);
+    blank.guard.begin(0, 0, allowed_us, true);
     let result = if service_worker || main.is_some_and(|module| module.kind == ModuleKind::Script) {
         run_script(blank, &specifier)
     } else {
@@ -307,7 +309,7 @@ impl Serving {
                     return;
                 };
                 self.current = Some(stream);
-                self.blank.guard.begin(before, self.cpu_allowed_us(), false);
+                self.blank.guard.begin(stream, before, self.cpu_allowed_us(), false);
                 self.blank.handles.cancel(&mut self.blank.runtime, stream);
                 self.end_turn(stream);
             }
@@ -336,7 +338,7 @@ impl Serving {
         self.live.insert(stream, Live { cpu_us: 0, head: head.clone(), began: Instant::now() });
         let effects = self.driver.mux().effects();
         self.current = Some(stream);
-        self.blank.guard.begin(0, self.cpu_allowed_us(), false);
+        self.blank.guard.begin(stream, 0, self.cpu_allowed_us(), false);
         self.blank.handles.dispatch(&mut self.blank.runtime, stream, head, body);
         self.end_turn(stream);
         if self.live.contains_key(&stream) {
@@ -390,7 +392,7 @@ impl Serving {
     fn turn(&mut self, cx: &mut Context<'_>) -> Option<Verdict> {
         let before = self.live.values().map(|live| live.cpu_us).max().unwrap_or_default();
         self.current = None;
-        self.blank.guard.begin(before, self.cpu_allowed_us(), false);
+        self.blank.guard.begin(0, before, self.cpu_allowed_us(), false);
         let polled = self.blank.runtime.poll_event_loop(cx, PollEventLoopOptions::default());
         let used = self.blank.guard.end();
         self.door().take_renewed(|stream| {
@@ -409,7 +411,7 @@ impl Serving {
         });
         match polled {
             Poll::Ready(Ok(())) if !self.live.is_empty() => {
-                self.blank.guard.begin(before, self.cpu_allowed_us(), false);
+                self.blank.guard.begin(0, before, self.cpu_allowed_us(), false);
                 self.blank.handles.hung(&mut self.blank.runtime);
                 self.blank.guard.end();
                 cx.waker().wake_by_ref();

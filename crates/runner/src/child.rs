@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use selvedge_isolate::Blank;
+use selvedge_isolate::{Blank, Stuck};
 use selvedge_sandbox::Policy;
 
 use crate::control::{self, Order};
@@ -40,7 +40,7 @@ pub enum ChildError {
 
 /// A thread with a blank isolate, waiting for its socket.
 struct Warm {
-    give: mpsc::Sender<OwnedFd>,
+    give: mpsc::Sender<(u64, OwnedFd)>,
 }
 
 /// Runs a runner process until the edge closes its control socket. `policy` says what to keep of the process.
@@ -56,7 +56,16 @@ pub fn run(policy: &Policy) -> Result<(), ChildError> {
     }
     drop(first);
     selvedge_isolate::init();
-    thread::Builder::new().name("watchdog".into()).spawn(|| selvedge_isolate::watch()).map_err(ChildError::Thread)?;
+    let reports = control.try_clone().map_err(ChildError::Control)?;
+    let report = move |stuck: &Stuck| {
+        if let Err(error) = control::report(&reports, stuck) {
+            tracing::error!(%error, "an isolate cannot be stopped, and the edge was not told");
+        }
+    };
+    thread::Builder::new()
+        .name("watchdog".into())
+        .spawn(|| selvedge_isolate::watch(report))
+        .map_err(ChildError::Thread)?;
     let pool = Arc::new(Pool::default());
     pool.fill()?;
     let stocked = Arc::clone(&pool);
@@ -67,7 +76,7 @@ pub fn run(policy: &Policy) -> Result<(), ChildError> {
             None => start(order.memory_mib)?,
         };
         // A thread that is gone drops the socket, and the edge sees its end close.
-        let _ = ready.give.send(socket);
+        let _ = ready.give.send((order.isolate, socket));
         pool.taken.notify_one();
     }
     Ok(())
@@ -140,7 +149,7 @@ fn start(memory_mib: u32) -> Result<Warm, ChildError> {
 }
 
 /// An isolate's thread: make it blank, wait for a socket, serve.
-fn isolate(memory_mib: u32, take: &mpsc::Receiver<OwnedFd>) {
+fn isolate(memory_mib: u32, take: &mpsc::Receiver<(u64, OwnedFd)>) {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -151,13 +160,13 @@ fn isolate(memory_mib: u32, take: &mpsc::Receiver<OwnedFd>) {
     let guard = runtime.enter();
     let blank = Blank::new(memory_mib);
     drop(guard);
-    let Ok(socket) = take.recv() else {
+    let Ok((number, socket)) = take.recv() else {
         return;
     };
     runtime.block_on(async move {
         let socket = std::os::unix::net::UnixStream::from(socket);
         match tokio::net::UnixStream::from_std(socket) {
-            Ok(socket) => selvedge_isolate::serve(blank, socket).await,
+            Ok(socket) => selvedge_isolate::serve(blank, number, socket).await,
             Err(error) => tracing::error!(%error, "the socket of an isolate cannot be used"),
         }
     });

@@ -15,4 +15,5 @@ mod control;
 mod supervise;
 
 pub use control::Order;
-pub use supervise::{RunnerError, Runners, RunnersConfig};
+pub use selvedge_isolate::Stuck;
+pub use supervise::{Ordered, RunnerError, Runners, RunnersConfig};

@@ -1,16 +1,20 @@
 //! The edge's side of its runners: start, replace, order instances.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use selvedge_isolate::Stuck;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
 
 use crate::control::{self, Order};
 
@@ -37,6 +41,8 @@ pub enum RunnerError {
     Spawn { program: PathBuf, source: std::io::Error },
     #[error("a pair of sockets could not be made")]
     Sockets(#[source] std::io::Error),
+    #[error("a thread for a runner's reports could not be started")]
+    Thread(#[source] std::io::Error),
     #[error("no runner took the instance")]
     Order(#[source] std::io::Error),
 }
@@ -46,12 +52,27 @@ struct Runner {
     pid: u32,
     control: OwnedFd,
     alive: AtomicBool,
+    /// It is to be ended: nothing that counts runs in it any more.
+    end: Notify,
+}
+
+/// What an order came to.
+#[derive(Debug)]
+pub struct Ordered {
+    /// The number of the isolate, by which a runner speaks of it.
+    pub isolate: u64,
+    /// The process that the isolate is in.
+    pub runner: u32,
+    /// The edge's end of its socket.
+    pub socket: UnixStream,
 }
 
 #[derive(Debug, Default)]
 struct Set {
     serving: Option<Arc<Runner>>,
     spare: Option<Arc<Runner>>,
+    /// Those with an isolate that cannot be stopped, by process: they take no more orders.
+    retired: HashMap<u32, Arc<Runner>>,
 }
 
 /// The runners of an edge.
@@ -59,16 +80,20 @@ struct Set {
 pub struct Runners {
     config: RunnersConfig,
     set: Mutex<Set>,
+    next_isolate: AtomicU64,
+    stuck: mpsc::UnboundedSender<(u32, Stuck)>,
 }
 
 impl Runners {
-    /// Starts a runner and a spare.
-    pub fn start(config: RunnersConfig) -> Result<Arc<Self>, RunnerError> {
-        let runners = Arc::new(Self { config, set: Mutex::default() });
+    /// Starts a runner and a spare. What comes with them tells of isolates that cannot be stopped, and in which process:
+    /// it takes no more orders then, and must be ended ([`Runners::end`]).
+    pub fn start(config: RunnersConfig) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<(u32, Stuck)>), RunnerError> {
+        let (stuck, reports) = mpsc::unbounded_channel();
+        let runners = Arc::new(Self { config, set: Mutex::default(), next_isolate: AtomicU64::new(1), stuck });
         let serving = runners.spawn()?;
         let spare = runners.spawn()?;
-        *runners.lock() = Set { serving: Some(serving), spare: Some(spare) };
-        Ok(runners)
+        *runners.lock() = Set { serving: Some(serving), spare: Some(spare), retired: HashMap::new() };
+        Ok((runners, reports))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Set> {
@@ -92,18 +117,34 @@ impl Runners {
         command.kill_on_drop(true);
         let child =
             command.spawn().map_err(|source| RunnerError::Spawn { program: self.config.program.clone(), source })?;
-        let runner =
-            Arc::new(Runner { pid: child.id().unwrap_or_default(), control: ours, alive: AtomicBool::new(true) });
+        let runner = Arc::new(Runner {
+            pid: child.id().unwrap_or_default(),
+            control: ours,
+            alive: AtomicBool::new(true),
+            end: Notify::new(),
+        });
         tokio::spawn(Arc::clone(self).watch(Arc::clone(&runner), child));
+        let (runners, heard, handle) = (Arc::clone(self), Arc::clone(&runner), Handle::current());
+        std::thread::Builder::new()
+            .name("reports".into())
+            .spawn(move || runners.listen(&heard, &handle))
+            .map_err(RunnerError::Thread)?;
         Ok(runner)
     }
 
     /// Waits for a runner's end and puts the spare in its place.
     async fn watch(self: Arc<Self>, runner: Arc<Runner>, mut child: Child) {
         let began = Instant::now();
-        let status = child.wait().await;
+        let status = tokio::select! {
+            status = child.wait() => status,
+            () = runner.end.notified() => child.kill().await.and(child.wait().await),
+        };
         runner.alive.store(false, Ordering::Release);
+        let retired = self.lock().retired.remove(&runner.pid).is_some();
         match status {
+            Ok(_) if retired => {
+                tracing::info!(pid = runner.pid, "the runner with the isolate that would not stop ended")
+            }
             Ok(status) => tracing::warn!(pid = runner.pid, "runner ended: {status}; its requests in flight failed"),
             Err(error) => tracing::error!(pid = runner.pid, %error, "the end of a runner could not be awaited"),
         }
@@ -115,6 +156,40 @@ impl Runners {
         while let Err(error) = self.restock() {
             tracing::error!(%error, "no spare runner");
             tokio::time::sleep(RETRY_INTERVAL).await;
+        }
+    }
+
+    /// Hears what a runner says, for as long as it lives: on a thread of its own, which sleeps.
+    fn listen(self: &Arc<Self>, runner: &Runner, handle: &Handle) {
+        let _runtime = handle.enter();
+        while let Ok(Some(stuck)) = control::take_report(&runner.control) {
+            self.retire(runner);
+            if let Err(error) = self.restock() {
+                tracing::error!(%error, "no spare runner");
+            }
+            // The edge that would act on it may have gone.
+            let _ = self.stuck.send((runner.pid, stuck));
+        }
+    }
+
+    /// Orders nothing more from a runner.
+    fn retire(&self, runner: &Runner) {
+        let mut set = self.lock();
+        let set = &mut *set;
+        for place in [&mut set.serving, &mut set.spare] {
+            if let Some(retired) = place.take_if(|one| one.pid == runner.pid) {
+                set.retired.insert(runner.pid, retired);
+            }
+        }
+        if set.serving.is_none() {
+            set.serving = set.spare.take();
+        }
+    }
+
+    /// Ends a retired runner.
+    pub fn end(&self, runner: u32) {
+        if let Some(runner) = self.lock().retired.get(&runner) {
+            runner.end.notify_one();
         }
     }
 
@@ -140,14 +215,19 @@ impl Runners {
             let mut set = self.lock();
             if set.serving.is_none() {
                 set.serving = Some(runner);
-            } else {
+            } else if set.spare.is_none() {
                 set.spare = Some(runner);
+            } else {
+                // Two were started at once.
+                runner.end.notify_one();
+                set.retired.insert(runner.pid, runner);
             }
         }
     }
 
-    /// Orders an instance with so much memory; gives the edge's end of its socket.
-    pub fn order(self: &Arc<Self>, memory_mib: u32) -> Result<UnixStream, RunnerError> {
+    /// Orders an isolate with so much memory.
+    pub fn order(self: &Arc<Self>, memory_mib: u32) -> Result<Ordered, RunnerError> {
+        let order = Order { isolate: self.next_isolate.fetch_add(1, Ordering::Relaxed), memory_mib };
         let mut last = std::io::Error::from(std::io::ErrorKind::NotConnected);
         for _ in 0..ORDER_TRIES {
             let serving = self.lock().serving.clone();
@@ -155,8 +235,8 @@ impl Runners {
                 self.restock()?;
                 continue;
             };
-            match hand_over(&runner, memory_mib) {
-                Ok(socket) => return Ok(socket),
+            match hand_over(&runner, order) {
+                Ok(socket) => return Ok(Ordered { isolate: order.isolate, runner: runner.pid, socket }),
                 Err(error) => {
                     last = error;
                     runner.alive.store(false, Ordering::Release);
@@ -168,9 +248,9 @@ impl Runners {
     }
 }
 
-fn hand_over(runner: &Runner, memory_mib: u32) -> std::io::Result<UnixStream> {
+fn hand_over(runner: &Runner, order: Order) -> std::io::Result<UnixStream> {
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-    control::send(runner.control.as_fd(), Order { memory_mib }, &theirs)?;
+    control::send(runner.control.as_fd(), order, &theirs)?;
     UnixStream::from_std(std::os::unix::net::UnixStream::from(ours))
 }

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 
 use deno_core::Extension;
 
+pub use ops::blob::Meter;
 pub use ops::clock::Clock;
 pub use ops::door::{DoorState, InboundResource};
 pub use ops::modules::ModuleBytes;

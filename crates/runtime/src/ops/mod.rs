@@ -1,5 +1,6 @@
 //! The ops of the runtime, and which of the extensions' ops an isolate does without.
 
+pub mod blob;
 pub mod clock;
 pub mod digest;
 pub mod door;
@@ -18,6 +19,7 @@ pub fn are_withheld(extension: &str) -> bool {
 /// Ops of deno_core and its extensions that ours take the place of.
 pub fn stand_in(op: OpDecl) -> OpDecl {
     match op.name {
+        "op_blob_create_part" => op.with_implementation_from(&blob::op_blob_part()),
         // The time that a worker sees stands still while it runs.
         "op_now" => op.with_implementation_from(&clock::op_performance_now()),
         "op_time_origin" => op.with_implementation_from(&clock::op_performance_origin()),
