@@ -50,6 +50,9 @@ enum DevError {
     Nothing,
 }
 
+/// Connections and instances take a descriptor each; no more of them than the hard limit of the system allows.
+const DESCRIPTORS_MAX: u64 = 65_536;
+
 /// One PATH of the command line.
 struct Source {
     path: PathBuf,
@@ -66,6 +69,9 @@ pub fn main(arguments: DevArguments) -> ExitCode {
         .with_target(false)
         .without_time()
         .init();
+    if let Err(error) = selvedge_sandbox::make_room(DESCRIPTORS_MAX) {
+        tracing::warn!(%error, "the limit of open descriptors stays as it is");
+    }
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -45,6 +45,9 @@ struct Warm {
 
 /// Runs a runner process until the edge closes its control socket. `policy` says what to keep of the process.
 pub fn run(policy: &Policy) -> Result<(), ChildError> {
+    if let Err(error) = selvedge_sandbox::make_room(policy.descriptors_max) {
+        tracing::warn!(%error, "no room was made for descriptors: some cold starts will wait for it");
+    }
     let control = std::io::stdin().as_fd().try_clone_to_owned().map_err(ChildError::Control)?;
     // Tokio makes its process-wide signal socket with the first runtime; afterwards no socket can be made.
     let first = runtime().map_err(ChildError::Runtime)?;

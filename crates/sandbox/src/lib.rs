@@ -38,6 +38,7 @@ mod report;
 mod syscalls;
 
 pub use self::{
+    descriptors::make_room,
     policy::{DESCRIPTORS_MAX_DEFAULT, Policy, prepare_command},
     report::{Protection, Report, Status},
 };
