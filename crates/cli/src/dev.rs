@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use selvedge_edge::{Edge, EdgeConfig, NoInstance, Server};
 use selvedge_model::Failure;
-use selvedge_outbound::{AllowRule, Outbound};
+use selvedge_outbound::{AllowRule, CertificateDer, Outbound};
 use selvedge_project::WorkerName;
 use selvedge_runner::{Runners, RunnersConfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,6 +34,10 @@ enum DevError {
     Runtime(#[source] std::io::Error),
     #[error("--allow-net: {0}")]
     Allow(String),
+    #[error("{ROOTS_VARIABLE} names {file}")]
+    RootsFile { file: PathBuf, source: std::io::Error },
+    #[error("{ROOTS_VARIABLE} names {file}")]
+    Roots { file: PathBuf, source: selvedge_outbound::OutboundError },
     #[error("outbound requests cannot be made ready")]
     Outbound(#[from] selvedge_outbound::OutboundError),
     #[error("the path of this program is not known")]
@@ -49,6 +53,9 @@ enum DevError {
     #[error("nothing to serve: every project has an error")]
     Nothing,
 }
+
+/// Names a file of certificates that workers' connections trust too, as it does for Node.js and Wrangler.
+const ROOTS_VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 
 /// Connections and instances take a descriptor each; no more of them than the hard limit of the system allows.
 const DESCRIPTORS_MAX: u64 = 65_536;
@@ -86,6 +93,14 @@ pub fn main(arguments: DevArguments) -> ExitCode {
     }
 }
 
+fn roots_extra() -> Result<Vec<CertificateDer<'static>>, DevError> {
+    let Some(file) = std::env::var_os(ROOTS_VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from) else {
+        return Ok(Vec::new());
+    };
+    let pem = std::fs::read(&file).map_err(|source| DevError::RootsFile { file: file.clone(), source })?;
+    selvedge_outbound::certificates(&pem).map_err(|source| DevError::Roots { file, source })
+}
+
 async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     let began = Instant::now();
     let mut terminate = signal(SignalKind::terminate()).map_err(DevError::Signal)?;
@@ -98,7 +113,8 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     for rule in &arguments.allow_net {
         allow.push(rule.parse::<AllowRule>().map_err(|error| DevError::Allow(error.to_string()))?);
     }
-    let outbound = Outbound::new(selvedge_outbound::Config { allow, ..Default::default() })?;
+    let roots_extra = roots_extra()?;
+    let outbound = Outbound::new(selvedge_outbound::Config { allow, roots_extra, ..Default::default() })?;
 
     let mut sources: Vec<Source> = arguments
         .paths

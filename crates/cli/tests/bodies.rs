@@ -43,6 +43,15 @@ fn a_stream_of_known_length_has_a_content_length() {
 }
 
 #[test]
+fn a_large_body_that_is_there_whole_has_a_content_length() {
+    let (dev, _folder) = start();
+    for path in ["/large-text", "/large-bytes"] {
+        let answer = dev.get(path);
+        assert_eq!((answer.header("content-length"), answer.body.len()), (Some("3000000"), 3_000_000), "{path}");
+    }
+}
+
+#[test]
 fn a_length_that_a_stream_cannot_know_is_not_sent() {
     let (dev, _folder) = start();
     let answer = dev.get("/claims-length");

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::Dev;
+use support::{Dev, Folder};
 
 #[test]
 fn scheduled_handlers_are_told_why_they_run() {
@@ -83,4 +83,34 @@ fn an_aborted_context_fails_its_event() {
     let answer = dev.get("/");
     assert_eq!(answer.status, 500);
     assert!(answer.text().contains("enough"), "{}", answer.text());
+}
+
+/// The origin behind a worker in `dev` is its assets.
+#[test]
+fn an_exception_passes_through_to_the_assets_where_it_was_asked_to() {
+    let folder = Folder::new();
+    folder.file(
+        "wrangler.jsonc",
+        r#"{
+          "name": "worker", "main": "worker.js", "compatibility_date": "2026-11-01",
+          "assets": { "directory": "public", "run_worker_first": true }
+        }"#,
+    );
+    folder.file("public/page.txt", "from the origin");
+    folder.file(
+        "worker.js",
+        r#"export default {
+          fetch(request, env, ctx) {
+            if (new URL(request.url).searchParams.has("pass")) ctx.passThroughOnException();
+            throw new RangeError("the worker's own");
+          },
+        };"#,
+    );
+    let mut dev = Dev::start(&[folder.path()], &[]);
+    let answer = dev.get("/page.txt?pass");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "from the origin"));
+    dev.wait_output("the worker's own");
+    let answer = dev.get("/page.txt");
+    assert_eq!(answer.status, 500);
+    assert_eq!(answer.json()["name"], "RangeError");
 }

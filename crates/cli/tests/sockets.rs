@@ -4,8 +4,11 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs};
 use support::{Dev, Folder};
 
 const WORKER: &str = r#"
@@ -56,4 +59,100 @@ fn private_addresses_are_refused() {
     let answer = dev.get(&format!("/?port={port}"));
     assert_eq!(answer.status, 500);
     assert!(answer.text().contains("127.0.0.1"), "{}", answer.text());
+}
+
+const SECURED: &str = r#"
+import { connect } from "cloudflare:sockets";
+async function say(socket, text) {
+  const writer = socket.writable.getWriter();
+  await writer.write(new TextEncoder().encode(text));
+  writer.releaseLock();
+  const reader = socket.readable.getReader();
+  const { value } = await reader.read();
+  reader.releaseLock();
+  return new TextDecoder().decode(value);
+}
+export default {
+  async fetch(request) {
+    const { searchParams } = new URL(request.url);
+    const secureTransport = searchParams.get("secure");
+    let socket = connect(`127.0.0.1:${searchParams.get("port")}`, { secureTransport });
+    const said = [];
+    try {
+      if (secureTransport === "starttls") {
+        said.push(await say(socket, "begin"));
+        const plain = socket;
+        socket = socket.startTls();
+        await plain.closed;
+      }
+      said.push(await say(socket, "hello"), socket.secureTransport, socket.upgraded);
+      await socket.close();
+      return Response.json(said);
+    } catch (error) {
+      return Response.json(String(error), { status: 500 });
+    }
+  },
+};
+"#;
+
+/// A server that answers what it is told backwards: once in the clear, if `plain_first`, and once over TLS. Gives its
+/// port and its certificate.
+fn secured(plain_first: bool) -> (u16, String) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        if plain_first {
+            answer_backwards(&mut stream);
+        }
+        let connection = ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream: StreamOwned<ServerConnection, TcpStream> = StreamOwned::new(connection, stream);
+        answer_backwards(&mut stream);
+        // Until the worker closes.
+        let _ = stream.read(&mut [0]);
+    });
+    (port, made.cert.pem())
+}
+
+fn answer_backwards(stream: &mut (impl Read + Write)) {
+    let mut bytes = [0; 5];
+    stream.read_exact(&mut bytes).unwrap();
+    bytes.reverse();
+    stream.write_all(&bytes).unwrap();
+    stream.flush().unwrap();
+}
+
+#[test]
+fn a_connection_is_secured_from_the_start_or_later() {
+    for (secure, expected) in [
+        ("on", serde_json::json!(["olleh", "on", false])),
+        ("starttls", serde_json::json!(["nigeb", "olleh", "on", true])),
+    ] {
+        let (port, certificate) = secured(secure == "starttls");
+        let folder = Folder::new();
+        let path = folder.file("worker.js", SECURED);
+        let roots = folder.file("roots.pem", &certificate);
+        let allow = ["--allow-net", &format!("127.0.0.1:{port}")];
+        let dev = Dev::start_in(&[&path], &allow, &[("NODE_EXTRA_CA_CERTS", &roots)]);
+        assert_eq!(dev.get(&format!("/?secure={secure}&port={port}")).json(), expected, "{secure}");
+    }
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_refused() {
+    let (port, _) = secured(false);
+    let folder = Folder::new();
+    let path = folder.file("worker.js", SECURED);
+    let dev = Dev::start(&[&path], &["--allow-net", &format!("127.0.0.1:{port}")]);
+    let answer = dev.get(&format!("/?secure=on&port={port}"));
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert!(answer.text().to_lowercase().contains("certificate"), "{}", answer.text());
 }

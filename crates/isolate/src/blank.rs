@@ -80,6 +80,8 @@ impl Blank {
         let loader = loader::shared();
         let mut runtime = JsRuntime::new(RuntimeOptions {
             startup_snapshot: Some(snapshot::BASE),
+            // They are in the snapshot; those with a fast form get it when the first script outside the snapshot is loaded.
+            skip_op_registration: true,
             residual_lazy_js_sources: snapshot::RESIDUAL_SCRIPTS,
             residual_lazy_esm_sources: snapshot::RESIDUAL_MODULES,
             extensions: selvedge_runtime::extensions(false),

@@ -62,6 +62,8 @@ pub struct Denied;
 pub enum OutboundError {
     #[error("setting up TLS")]
     TlsConfig(#[source] rustls::Error),
+    #[error("a file of certificates cannot be read: {0}")]
+    Pem(String),
     #[error("`{url}` is not a URL that can be fetched")]
     Url { url: String },
     #[error("the scheme `{scheme}:` cannot be fetched; http: and https: can")]

@@ -45,6 +45,7 @@ pub use self::{
     hop::{REDIRECTS_MAX, RedirectMode},
     outbound::{Admit, FetchOptions, Outbound, OutboundResponse},
     resolve::{Resolve, Resolving, SystemResolver},
+    tls::certificates,
     websocket::{WebSocket, WebSocketDial},
 };
 pub use rustls::pki_types::CertificateDer;

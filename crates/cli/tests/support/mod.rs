@@ -71,8 +71,14 @@ pub struct Dev {
 impl Dev {
     /// Serves `paths` on a free port.
     pub fn start(paths: &[&Path], arguments: &[&str]) -> Self {
+        Self::start_in(paths, arguments, &[])
+    }
+
+    /// Serves `paths` with further variables in the environment.
+    pub fn start_in(paths: &[&Path], arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));
         command.arg("dev").args(paths).args(["--port", "0"]).args(arguments);
+        command.envs(variables.iter().copied());
         command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = Arc::new(Mutex::new(String::new()));

@@ -67,6 +67,10 @@ export default {
             },
           }),
         );
+      case "/large-text":
+        return new Response("l".repeat(3_000_000), { headers: { "content-length": "1" } });
+      case "/large-bytes":
+        return new Response(new Uint8Array(3_000_000));
       case "/claims-length":
         return new Response(ReadableStream.from([bytes("short")]), { headers: { "content-length": "99" } });
       case "/endless": {

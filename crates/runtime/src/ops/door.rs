@@ -12,7 +12,7 @@ use deno_core::{
     op2,
 };
 use deno_error::JsErrorBox;
-use selvedge_door::{Chunk, Head, Inbound, Mux, Outbound, Reply, Reset, ResetCode};
+use selvedge_door::{Chunk, DATA_BYTES_MAX, Head, Inbound, Mux, Outbound, Reply, Reset, ResetCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -176,10 +176,29 @@ fn respond(state: &OpState, stream: u32, head: &[u8], body: Bytes, done: bool) {
     if (door.condemned)() {
         return;
     }
-    door.mux.respond(stream, head, body, true, done);
+    // What fits in one frame arrives whole, and the edge can count it itself.
+    if body.len() > DATA_BYTES_MAX {
+        door.mux.respond(stream, &with_length(head, body.len()), body, true, done);
+    } else {
+        door.mux.respond(stream, head, body, true, done);
+    }
     if done {
         door.end(stream);
     }
+}
+
+/// The head of an answer with the length of its body in the place of any other.
+fn with_length(head: &[u8], bytes: usize) -> Vec<u8> {
+    let head = Head(Bytes::copy_from_slice(head));
+    let mut lines: Vec<&[u8]> = head.fields().take(3).collect();
+    for (name, value) in head.headers(3) {
+        if !name.eq_ignore_ascii_case(b"content-length") {
+            lines.extend([name, value]);
+        }
+    }
+    let length = bytes.to_string();
+    lines.extend([&b"content-length"[..], length.as_bytes()]);
+    lines.join(&b'\n')
 }
 
 /// Answers an event with text, whole.
