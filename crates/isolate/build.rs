@@ -5,9 +5,12 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use deno_core::snapshot::{CreateSnapshotOptions, create_snapshot};
-use selvedge_runtime::{LazyFile, LazyKind, extensions, lazy_files, transpile};
+use deno_core::{JsRuntimeForSnapshot, scope};
+use selvedge_door::{Driver, Side};
+use selvedge_runtime::{DoorState, LazyFile, LazyKind, extensions, lazy_files, transpile};
 
 fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -23,7 +26,7 @@ fn main() {
                 let code = transpile(&name, source.as_str().to_owned())?;
                 Ok((code.into(), None))
             })),
-            with_runtime_cb: None,
+            with_runtime_cb: Some(Box::new(rehearse)),
         },
         None,
     )
@@ -38,6 +41,23 @@ fn main() {
     let mut consumed: Vec<&str> = consumed.into_iter().collect();
     consumed.sort_unstable();
     std::fs::write(out.join("base.snapshot.txt"), consumed.join("\n")).expect("the list is written");
+}
+
+/// Runs what most first requests run, so that its bytecode is in the snapshot. The door that the answers go to leads
+/// nowhere.
+fn rehearse(runtime: &mut JsRuntimeForSnapshot) {
+    let asynchronous = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime is made");
+    let _entered = asynchronous.enter();
+    let (socket, _edge) = tokio::net::UnixStream::pair().expect("a pair of sockets is made");
+    let driver = Driver::new(socket, Side::Isolate);
+    let door = DoorState::new(Arc::clone(driver.mux()), u32::MAX, Box::new(|| false));
+    runtime.op_state().borrow_mut().put(Rc::clone(&door));
+    println!("cargo:rerun-if-changed=rehearsal.js");
+    for script in [include_str!("rehearsal.js"), "globalThis.__selvedge.forget();"] {
+        runtime.execute_script("rehearsal.js", script).expect("the rehearsal runs");
+        scope!(scope, runtime);
+        scope.perform_microtask_checkpoint();
+    }
 }
 
 /// Writes `residual.rs`: two tables of (specifier, source).

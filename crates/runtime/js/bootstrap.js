@@ -15,4 +15,5 @@ globalThis.__selvedge = {
   cancel: events.cancel,
   handlers: events.handlers,
   hung: events.hung,
+  forget: events.forget,
 };

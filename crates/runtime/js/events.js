@@ -610,6 +610,12 @@ function start(namespace) {
   worker.loaded = true;
 }
 
+/** Undoes `start`: after the rehearsal that the snapshot is made with. */
+function forget() {
+  worker = { exports: { __proto__: null }, listeners: { __proto__: null }, loaded: false };
+  live.clear();
+}
+
 /** The worker's compatibility date and flags: a line each. */
 let compatibility = "";
 
@@ -672,5 +678,5 @@ function handlers() {
   return HANDLER_NAMES.filter((name) => typeof exported?.[name] === "function");
 }
 
-return { cancel, codingOf, compatibility: () => compatibility, current, dispatch, exported, loopbacks, exceptionReport, ExecutionContext, handlers, hung, Invocation, listen, live, prepare, start, waitUntil, errorText, handlerOf, finish };
+return { cancel, codingOf, compatibility: () => compatibility, current, dispatch, exported, loopbacks, exceptionReport, ExecutionContext, forget, handlers, hung, Invocation, listen, live, prepare, start, waitUntil, errorText, handlerOf, finish };
 })();
