@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 
+use crate::frame::DATA_BYTES_MAX;
 use crate::head::Head;
 use crate::mux::Mux;
 
@@ -173,6 +174,12 @@ impl Stream {
     }
 
     /// The other end acted on the stream.
+    /// Whether a piece of so many bytes can be sent at once, in one frame.
+    pub(crate) fn takes(&self, bytes: usize) -> bool {
+        let open = self.reset.is_none() && !self.sent_fin && !self.pending_fin;
+        open && self.pending.is_empty() && bytes > 0 && bytes <= DATA_BYTES_MAX && self.credit >= bytes as i64
+    }
+
     pub(crate) fn mark_begun(&mut self) {
         if !std::mem::replace(&mut self.begun, true)
             && let Some(writer) = self.writer.take()

@@ -9,8 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use selvedge_cache::{CacheLimits, HttpCache};
 use selvedge_model::Failure;
 use selvedge_outbound::Outbound;
-use selvedge_runner::{Runners, Stuck};
-use tokio::sync::mpsc;
+use selvedge_runner::{Reports, Runners, Stuck};
 
 use crate::deployed::Deployed;
 use crate::instance::Instance;
@@ -83,7 +82,7 @@ impl Edge {
     pub fn new(
         config: EdgeConfig,
         runners: Arc<Runners>,
-        stuck: mpsc::UnboundedReceiver<(u32, Stuck)>,
+        stuck: Reports,
         outbound: Outbound,
         records: Arc<dyn Records>,
     ) -> Arc<Self> {
@@ -287,7 +286,7 @@ impl Edge {
 }
 
 /// Acts on what runners say of isolates that cannot be stopped, for as long as the edge lives.
-async fn hear_stuck(edge: Weak<Edge>, mut reports: mpsc::UnboundedReceiver<(u32, Stuck)>) {
+async fn hear_stuck(edge: Weak<Edge>, mut reports: Reports) {
     while let Some((runner, stuck)) = reports.recv().await {
         let Some(edge) = edge.upgrade() else {
             return;

@@ -53,7 +53,7 @@ pub fn take_report(control: impl AsFd) -> Result<Option<Stuck>, Errno> {
     if taken == 0 {
         return Ok(None);
     }
-    serde_json::from_slice(&bytes[..taken]).map(Some).map_err(|_| Errno::PROTO)
+    serde_json::from_slice(bytes.get(..taken).unwrap_or_default()).map(Some).map_err(|_| Errno::PROTO)
 }
 
 /// Sends an order with its socket.

@@ -16,4 +16,4 @@ mod supervise;
 
 pub use control::Order;
 pub use selvedge_isolate::Stuck;
-pub use supervise::{Ordered, RunnerError, Runners, RunnersConfig};
+pub use supervise::{Ordered, Reports, RunnerError, Runners, RunnersConfig};

@@ -24,6 +24,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const CRASH_INTERVAL: Duration = Duration::from_secs(1);
 /// Tries at ordering an instance before giving up: the serving runner, the spare, and the spare's successor.
 const ORDER_TRIES: usize = 3;
+/// Reports that wait to be acted on; a runner that sends more is not listened to meanwhile.
+const REPORTS_WAITING_MAX: usize = 16;
 
 /// How runners are started.
 #[derive(Debug, Clone)]
@@ -56,6 +58,9 @@ struct Runner {
     end: Notify,
 }
 
+/// Which isolates cannot be stopped, each with the process that it is in.
+pub type Reports = mpsc::Receiver<(u32, Stuck)>;
+
 /// What an order came to.
 #[derive(Debug)]
 pub struct Ordered {
@@ -81,14 +86,14 @@ pub struct Runners {
     config: RunnersConfig,
     set: Mutex<Set>,
     next_isolate: AtomicU64,
-    stuck: mpsc::UnboundedSender<(u32, Stuck)>,
+    stuck: mpsc::Sender<(u32, Stuck)>,
 }
 
 impl Runners {
     /// Starts a runner and a spare. What comes with them tells of isolates that cannot be stopped, and in which process:
     /// it takes no more orders then, and must be ended ([`Runners::end`]).
-    pub fn start(config: RunnersConfig) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<(u32, Stuck)>), RunnerError> {
-        let (stuck, reports) = mpsc::unbounded_channel();
+    pub fn start(config: RunnersConfig) -> Result<(Arc<Self>, Reports), RunnerError> {
+        let (stuck, reports) = mpsc::channel(REPORTS_WAITING_MAX);
         let runners = Arc::new(Self { config, set: Mutex::default(), next_isolate: AtomicU64::new(1), stuck });
         let serving = runners.spawn()?;
         let spare = runners.spawn()?;
@@ -168,7 +173,7 @@ impl Runners {
                 tracing::error!(%error, "no spare runner");
             }
             // The edge that would act on it may have gone.
-            let _ = self.stuck.send((runner.pid, stuck));
+            let _ = self.stuck.blocking_send((runner.pid, stuck));
         }
     }
 

@@ -116,6 +116,37 @@ fn a_large_answer_waits_for_its_reader_and_is_done_only_then() {
 }
 
 #[test]
+fn pieces_that_are_copied_at_once_keep_their_place() {
+    let pair = Pair::new();
+    let (mut opened, _) = pair.event(b"", true);
+    pair.isolate.respond(opened.stream, b"200", Bytes::new(), false, false);
+    let mut sent = Vec::new();
+    // Small ones go at once, those larger than a frame and those beyond the window wait.
+    for (index, bytes) in [1, DATA_BYTES_MAX, DATA_BYTES_MAX + 1, 0, 7, 3 * DATA_BYTES_MAX, 5].into_iter().enumerate() {
+        let piece = vec![index as u8; bytes];
+        pair.isolate.send_slice(opened.stream, &piece).unwrap();
+        sent.extend(piece);
+    }
+    pair.isolate.finish(opened.stream);
+    pair.to_edge();
+    let mut reply = opened.reply.try_recv().unwrap().unwrap();
+    let mut got = Vec::new();
+    loop {
+        match chunk(&mut reply.body) {
+            Poll::Ready(Some(Ok(Chunk::Data(data)))) => got.extend_from_slice(&data),
+            Poll::Ready(None) => break,
+            Poll::Pending => {
+                pair.to_isolate();
+                pair.to_edge();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(got, sent);
+    assert!(pair.isolate.send_slice(opened.stream, b"late").is_err(), "it was finished");
+}
+
+#[test]
 fn a_sender_stops_at_the_window_and_goes_on_as_the_receiver_reads() {
     let pair = Pair::new();
     let (opened, mut inbound) = pair.event(b"", false);

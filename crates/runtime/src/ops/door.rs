@@ -271,8 +271,7 @@ pub fn op_stream_try_write(state: &mut OpState, stream: u32, #[buffer] data: &[u
         std::task::Poll::Pending => Ok(false),
         std::task::Poll::Ready(ready) => {
             ready.map_err(|reset| error_of(&reset))?;
-            let chunk = Chunk::Data(Bytes::copy_from_slice(data));
-            mux.send(stream, chunk).map_err(|reset| error_of(&reset))?;
+            mux.send_slice(stream, data).map_err(|reset| error_of(&reset))?;
             Ok(true)
         }
     }
