@@ -70,7 +70,8 @@ pub fn run(policy: &Policy) -> Result<(), ChildError> {
         .spawn(|| selvedge_isolate::watch(report))
         .map_err(ChildError::Thread)?;
     let pool = Arc::new(Pool::default());
-    pool.fill()?;
+    // The first order may be on its way; the others are made behind it.
+    pool.lock().push_back(start(WARM_MEMORY_MIB)?);
     let stocked = Arc::clone(&pool);
     thread::Builder::new().name("stock".into()).spawn(move || stocked.keep()).map_err(ChildError::Thread)?;
     while let Some((order, socket)) = control::receive(&control).map_err(ChildError::Receive)? {
@@ -103,14 +104,6 @@ impl Pool {
             return None;
         }
         self.lock().pop_front()
-    }
-
-    fn fill(&self) -> Result<(), ChildError> {
-        let mut warm = self.lock();
-        while warm.len() < WARM_ISOLATES {
-            warm.push_back(start(WARM_MEMORY_MIB)?);
-        }
-        Ok(())
     }
 
     /// Replaces isolates that were taken, for as long as the process lives. Making one would slow the start of the

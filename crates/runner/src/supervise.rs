@@ -20,6 +20,8 @@ use crate::control::{self, Order};
 
 /// How often a runner that cannot be started is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// How long after the first runner its spare is started.
+const SPARE_DELAY: Duration = Duration::from_millis(100);
 /// A runner that ends sooner than this after its start is not replaced at once.
 const CRASH_INTERVAL: Duration = Duration::from_secs(1);
 /// Tries at ordering an instance before giving up: the serving runner, the spare, and the spare's successor.
@@ -90,14 +92,18 @@ pub struct Runners {
 }
 
 impl Runners {
-    /// Starts a runner and a spare. What comes with them tells of isolates that cannot be stopped, and in which process:
+    /// Starts a runner, and a spare behind it. What comes with them tells of isolates that cannot be stopped, and in which process:
     /// it takes no more orders then, and must be ended ([`Runners::end`]).
     pub fn start(config: RunnersConfig) -> Result<(Arc<Self>, Reports), RunnerError> {
         let (stuck, reports) = mpsc::channel(REPORTS_WAITING_MAX);
         let runners = Arc::new(Self { config, set: Mutex::default(), next_isolate: AtomicU64::new(1), stuck });
-        let serving = runners.spawn()?;
-        let spare = runners.spawn()?;
-        *runners.lock() = Set { serving: Some(serving), spare: Some(spare), retired: HashMap::new() };
+        runners.lock().serving = Some(runners.spawn()?);
+        let behind = Arc::clone(&runners);
+        tokio::spawn(async move {
+            // What the first is to answer comes first.
+            tokio::time::sleep(SPARE_DELAY).await;
+            behind.keep_spare().await;
+        });
         Ok((runners, reports))
     }
 
@@ -158,6 +164,11 @@ impl Runners {
             // A runner that cannot live is not started over and over without a pause.
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
+        self.keep_spare().await;
+    }
+
+    /// Sees to it that there is a runner, and a spare.
+    async fn keep_spare(self: &Arc<Self>) {
         while let Err(error) = self.restock() {
             tracing::error!(%error, "no spare runner");
             tokio::time::sleep(RETRY_INTERVAL).await;

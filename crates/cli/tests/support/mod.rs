@@ -87,7 +87,13 @@ impl Dev {
         let text = wait_for(&output, &mut child, "http://localhost:");
         let port = text.split("http://localhost:").nth(1).unwrap();
         let port: u16 = port.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
-        Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), output }
+        let dev = Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), output };
+        // The spare runner is started a little later.
+        let began = Instant::now();
+        while children(dev.pid()).len() < 2 && began.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        dev
     }
 
     /// One worker in one file.
