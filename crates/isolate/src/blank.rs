@@ -23,6 +23,9 @@ const V8_FLAGS: &[&str] = &[
     // With unrolling comes a pass that leaves the check for interrupts out of loops which it takes for short. It is
     // mistaken about some that never end: those could not be stopped.
     "--no-turboshaft-loop-unrolling",
+    // V8 would collect each isolate some seconds after it was made, on threads that answer requests. An isolate at rest
+    // is collected where that gives something back (`Blank::shrink`).
+    "--no-memory-reducer",
     // 128 MiB for one WebAssembly memory.
     "--wasm-max-mem-pages=2048",
 ];
@@ -30,6 +33,9 @@ const V8_FLAGS: &[&str] = &[
 /// What the young generation may grow to where much of it survives: 24 MiB, three semi-spaces of 8. V8's default for a
 /// heap of this size is a tenth of that, and a busy worker would be collected a thousand times a second.
 const YOUNG_BYTES_MAX: usize = 24 * 1024 * 1024;
+
+/// How much more an isolate must hold than when it last rested for a collection of everything, which takes some 10 ms.
+const GROWTH_BYTES_MIN: usize = 1024 * 1024;
 
 /// The smallest heap that an isolate starts with, in MiB.
 const HEAP_MIB_MIN: u32 = 16;
@@ -63,6 +69,8 @@ pub struct Blank {
     pub(crate) clock: Clock,
     pub(crate) bytes: ModuleBytes,
     pub(crate) guard: Arc<Guard>,
+    /// What it held when it had last given back what it could.
+    rested_bytes: usize,
 }
 
 impl Blank {
@@ -105,12 +113,23 @@ impl Blank {
         runtime.v8_isolate().add_near_heap_limit_callback(near_heap_limit, data);
         let context = Box::new(runtime.main_context());
         guard.set_context(&context);
-        Self { _context: context, runtime, handles, loader, clock, bytes, guard }
+        let mut blank = Self { _context: context, runtime, handles, loader, clock, bytes, guard, rested_bytes: 0 };
+        blank.rested_bytes = blank.held_bytes();
+        blank
     }
 
-    /// Gives back what memory can be given back: for an isolate that has nothing to do.
+    /// Gives back what memory can be given back, where that is worth the time: for an isolate that has nothing to do.
     pub fn shrink(&mut self) {
-        self.runtime.v8_isolate().low_memory_notification();
+        if self.held_bytes() > self.rested_bytes + GROWTH_BYTES_MIN {
+            self.runtime.v8_isolate().low_memory_notification();
+            self.rested_bytes = self.held_bytes();
+        }
+    }
+
+    /// What V8 holds for the isolate.
+    fn held_bytes(&mut self) -> usize {
+        let heap = self.runtime.v8_isolate().get_heap_statistics();
+        heap.total_physical_size() + heap.external_memory()
     }
 
     /// V8's heap as a `.heapsnapshot`, for a browser's developer tools.
