@@ -72,6 +72,9 @@ pub struct DevArguments {
     /// Memory that workers may hold together, in MiB, before idle ones are ended [default: half of the machine's]
     #[arg(long, value_name = "MIB")]
     pub memory_mib: Option<u64>,
+    /// The most isolates at once; the one idle longest ends where another is needed
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub isolates: usize,
     /// Do not watch files for changes
     #[arg(long)]
     pub no_watch: bool,

@@ -54,6 +54,10 @@ enum DevError {
     Nothing,
 }
 
+/// What `--isolates` may ask for: each takes a runner 5 of its 16,384 descriptors and 20 of the 65,530 mappings that the
+/// kernel allows a process.
+const ISOLATES_CEILING: usize = 2_500;
+
 /// Names a file of certificates that workers' connections trust too, as it does for Node.js and Wrangler.
 const ROOTS_VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 
@@ -195,6 +199,7 @@ fn config(arguments: &DevArguments, sources: &[Source]) -> EdgeConfig {
         default_worker: sources.iter().find_map(|source| source.name.clone()),
         author: true,
         instances_per_worker_max: arguments.instances.unwrap_or(processors).max(1),
+        isolates_max: arguments.isolates.clamp(1, ISOLATES_CEILING),
         instance_idle_max: IDLE_MAX,
         memory_bytes_max: arguments.memory_mib.unwrap_or_else(half_of_memory_mib).saturating_mul(1024 * 1024),
     }

@@ -270,6 +270,42 @@ fn an_abort_of_the_runner_leaves_the_edge_as_it_was() {
 }
 
 #[test]
+fn an_idle_isolate_makes_room_for_another_and_a_busy_one_does_not() {
+    let source = r#"
+    let asked = 0;
+    export default {
+      async fetch(request) {
+        asked++;
+        if (new URL(request.url).pathname === "/slow") await new Promise((go) => setTimeout(go, 2000));
+        return new Response(String(asked));
+      },
+    };"#;
+    let folder = Folder::new();
+    let paths: Vec<_> = ["one", "two", "three"].map(|name| folder.file(&format!("{name}.js"), source)).to_vec();
+    let paths: Vec<&std::path::Path> = paths.iter().map(AsRef::as_ref).collect();
+    let dev = Dev::start(&paths, &["--isolates", "2", "--instances", "1"]);
+    // Each of three in turn, with room for two: every answer is the first of a new isolate.
+    for _ in 0..2 {
+        for name in ["one", "two", "three"] {
+            assert_eq!(dev.get_of(name, "/").text(), "1", "{name}");
+        }
+    }
+    let address = dev.address;
+    let slow: Vec<_> = ["one", "two"]
+        .map(|name| std::thread::spawn(move || ask(address, "GET", Some(name), "/slow", &[], &[])))
+        .into_iter()
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let refused = dev.get_of("three", "/");
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.text().contains("2 isolates run"), "{}", refused.text());
+    for answer in slow {
+        assert_eq!(answer.join().unwrap().status, 200);
+    }
+    assert_eq!(dev.get_of("three", "/").status, 200);
+}
+
+#[test]
 fn a_program_told_to_stop_answers_what_it_accepted() {
     for signal in ["-TERM", "-INT"] {
         let source = r#"

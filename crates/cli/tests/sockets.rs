@@ -156,3 +156,142 @@ fn a_certificate_that_nobody_vouches_for_is_refused() {
     assert_eq!(answer.status, 500, "{}", answer.text());
     assert!(answer.text().to_lowercase().contains("certificate"), "{}", answer.text());
 }
+
+const NODE: &str = r#"
+import net, { Socket } from "node:net";
+import tls from "node:tls";
+import { once } from "node:events";
+
+async function backwards(socket, text) {
+  socket.write(text);
+  const [data] = await once(socket, "data");
+  return data.toString();
+}
+
+const scenes = {
+  async net(port) {
+    const seen = [];
+    const socket = net.connect(port, "127.0.0.1", () => seen.push("connected"));
+    for (const event of ["connect", "ready", "end", "close"]) socket.on(event, (value) => seen.push(value === undefined ? event : `${event} ${value}`));
+    socket.setNoDelay(true).setKeepAlive(true);
+    const before = [socket.connecting, socket.pending, socket.readyState];
+    // Written before there is a connection.
+    const said = await backwards(socket, "hello");
+    socket.end();
+    await once(socket, "close");
+    return { before, said, seen, bytes: [socket.bytesRead, socket.bytesWritten], peer: [socket.remoteAddress, socket.remotePort === port, socket.remoteFamily], is: socket instanceof Socket };
+  },
+  async refused(port) {
+    const socket = new net.Socket().connect({ port, host: "127.0.0.1" });
+    const closed = new Promise((done) => socket.once("close", done));
+    const [error] = await once(socket, "error");
+    const hadError = await closed;
+    return [error.code, error.syscall, error.port === port, hadError];
+  },
+  async timeout(port) {
+    const socket = net.createConnection({ port, host: "127.0.0.1", timeout: 50 });
+    await once(socket, "timeout");
+    socket.destroy();
+    return socket.destroyed;
+  },
+  async tls(port) {
+    const socket = tls.connect({ port, host: "127.0.0.1" });
+    await once(socket, "secureConnect");
+    const said = await backwards(socket, "hello");
+    socket.destroy();
+    return [said, socket.encrypted, socket.authorized];
+  },
+  async starttls(port) {
+    const plain = net.connect({ port, host: "127.0.0.1" });
+    const first = await backwards(plain, "begin");
+    const socket = tls.connect({ socket: plain, servername: "127.0.0.1" });
+    const second = await backwards(socket, "hello");
+    socket.destroy();
+    return [first, second, socket.authorized];
+  },
+  async unsafe(port) {
+    try {
+      tls.connect({ port, host: "127.0.0.1", rejectUnauthorized: false });
+    } catch (error) {
+      return [error.code, error.message];
+    }
+  },
+  same() {
+    const of = (name) => process.getBuiltinModule(name);
+    return [of("net").Socket === net.Socket, of("tls").TLSSocket === tls.TLSSocket, new tls.TLSSocket() instanceof net.Socket, net.isIP("::1")];
+  },
+};
+
+export default {
+  async fetch(request) {
+    const { pathname, searchParams } = new URL(request.url);
+    return Response.json(await scenes[pathname.slice(1)](Number(searchParams.get("port"))));
+  },
+};
+"#;
+
+fn node(port: u16, roots: &str) -> (Dev, Folder) {
+    let folder = Folder::new();
+    let path = folder.file("worker.js", NODE);
+    let roots = folder.file("roots.pem", roots);
+    let allow = ["--allow-net", &format!("127.0.0.1:{port}")];
+    (Dev::start_in(&[&path], &allow, &[("NODE_EXTRA_CA_CERTS", &roots)]), folder)
+}
+
+#[test]
+fn sockets_of_node_connect_by_the_host_door() {
+    let (_, roots) = secured(false);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut bytes = [0; 5];
+                // One that says nothing is left alone, until the worker ends its side.
+                while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                    bytes[..count].reverse();
+                    stream.write_all(&bytes[..count]).unwrap();
+                }
+            });
+        }
+    });
+    let (dev, _folder) = node(port, &roots);
+    assert_eq!(
+        dev.get(&format!("/net?port={port}")).json(),
+        serde_json::json!({
+            "before": [true, true, "opening"],
+            "said": "olleh",
+            "seen": ["connected", "connect", "ready", "end", "close false"],
+            "bytes": [5, 5],
+            "peer": ["127.0.0.1", true, "IPv4"],
+            "is": true,
+        })
+    );
+    assert_eq!(dev.get(&format!("/timeout?port={port}")).json(), serde_json::json!(true));
+    assert_eq!(
+        dev.get(&format!("/unsafe?port={port}")).json(),
+        serde_json::json!([
+            "ERR_METHOD_NOT_IMPLEMENTED",
+            "tls.connect() with rejectUnauthorized: false is not available in a worker"
+        ])
+    );
+    assert_eq!(dev.get("/same").json(), serde_json::json!([true, true, true, 6]));
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (dev, _folder) = node(closed, &roots);
+    assert_eq!(
+        dev.get(&format!("/refused?port={closed}")).json(),
+        serde_json::json!(["ECONNREFUSED", "connect", true, true])
+    );
+}
+
+#[test]
+fn sockets_of_node_are_secured_from_the_start_or_later() {
+    for (scene, expected) in
+        [("tls", serde_json::json!(["olleh", true, true])), ("starttls", serde_json::json!(["nigeb", "olleh", true]))]
+    {
+        let (port, certificate) = secured(scene == "starttls");
+        let (dev, _folder) = node(port, &certificate);
+        assert_eq!(dev.get(&format!("/{scene}?port={port}")).json(), expected, "{scene}");
+    }
+}

@@ -47,6 +47,8 @@ pub struct EdgeConfig {
     pub author: bool,
     /// The most instances of one worker.
     pub instances_per_worker_max: usize,
+    /// The most instances of all workers together.
+    pub isolates_max: usize,
     /// An instance that began nothing for so long ends.
     pub instance_idle_max: Duration,
     /// The most memory that runners may hold, in bytes; over it, the instances idle longest end.
@@ -217,6 +219,23 @@ impl Edge {
     /// An instance is gone.
     pub(crate) fn forget_instance(&self, isolate: u64) {
         self.isolates.lock().remove(&isolate);
+    }
+
+    /// Whether another instance may be started, which may end the one idle longest.
+    pub(crate) fn has_room(&self) -> bool {
+        if self.isolates.lock().len() < self.config.isolates_max {
+            return true;
+        }
+        let live =
+            self.isolates.lock().values().filter_map(Weak::upgrade).filter(|instance| instance.is_live()).count();
+        live < self.config.isolates_max || self.idlest().is_some_and(|pool| pool.evict(Duration::ZERO) > 0)
+    }
+
+    /// The worker whose instances have all been idle longest.
+    fn idlest(&self) -> Option<Arc<Pool>> {
+        let workers = self.workers.read();
+        let idle = workers.values().filter_map(|pool| Some((pool.idle()?, pool)));
+        idle.max_by_key(|(idle, _)| *idle).map(|(_, pool)| Arc::clone(pool))
     }
 
     /// The instances in a runner.

@@ -104,6 +104,12 @@ impl Pool {
         let memory_mib = self.deployed.version.manifest.limits.memory_mib;
         // A runner may die while the version loads: then the next one gets it.
         for _ in 0..2 {
+            if !edge.has_room() {
+                let most = edge.config().isolates_max;
+                return Err(NoInstance::Unavailable(format!(
+                    "{most} isolates run, the most that may, and all are busy"
+                )));
+            }
             let ordered = edge.runners().order(memory_mib).map_err(|error| unavailable(&error))?;
             let started = Instance::start(Arc::clone(edge), Arc::clone(&self.deployed), ordered, &payload).await;
             let Some((instance, ready)) = started else {

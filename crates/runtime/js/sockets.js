@@ -36,6 +36,7 @@ const { createReadableByteStream, WritableStream } = core.loadExtScript("ext:den
 const events = core.loadExtScript("ext:selvedge/events.js");
 
 const PIECE_BYTES_MAX = 64 * 1024;
+const READ_BYTES = 16 * 1024;
 
 function bytesOf(chunk) {
   if (TypedArrayPrototypeGetSymbolToStringTag(chunk) === "Uint8Array") return chunk;
@@ -48,7 +49,8 @@ function bytesOf(chunk) {
 class Connection {
   constructor(host, port, secure) {
     this.host = host;
-    this.released = false;
+    /** The read that is under way: a socket that takes the connection over waits for the same. */
+    this.reads = { pending: undefined };
     const meta = JSONStringify({ event: events.current()?.stream, secure });
     this.stream = op_door_open(`connect\nCONNECT\n${host}:${port}\n${meta}`, undefined, true);
     this.opened = this.#open();
@@ -60,9 +62,18 @@ class Connection {
     const { remote, local } = JSONParse(StringPrototypeSplit(reply.head, "\n")[2]);
     return { remoteAddress: remote ?? null, localAddress: local ?? null };
   }
-  async read(buffer) {
+  /** The next bytes, none at the end; the same ones until they are taken. */
+  next() {
+    return this.reads.pending ??= this.readPiece();
+  }
+  take() {
+    this.reads.pending = undefined;
+  }
+  async readPiece() {
     await this.opened;
-    return this.rid === null || this.rid === undefined ? 0 : await core.read(this.rid, buffer);
+    const buffer = new Uint8Array(READ_BYTES);
+    const size = this.rid === null || this.rid === undefined ? 0 : await core.read(this.rid, buffer);
+    return TypedArrayPrototypeSubarray(buffer, 0, size);
   }
   async write(bytes) {
     await this.opened;
@@ -105,14 +116,13 @@ class Socket {
       throw new Error(error.message);
     });
     PromisePrototypeCatch(this.#opened, () => {});
-    const buffer = () => new Uint8Array(16 * 1024);
     this.#readable = createReadableByteStream(() => {}, async (controller) => {
       try {
-        const bytes = buffer();
-        const size = await connection.read(bytes);
+        const bytes = await connection.next();
         if (this.#handedOver) return;
-        if (size > 0) {
-          controller.enqueue(TypedArrayPrototypeSubarray(bytes, 0, size));
+        connection.take();
+        if (bytes.byteLength > 0) {
+          controller.enqueue(bytes);
           return;
         }
         controller.close();

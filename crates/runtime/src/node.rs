@@ -182,6 +182,7 @@ deno_core::extension!(
         "limits.js",
         "module.js",
         "net.js",
+        "net_socket.js",
         "ops.js",
         "os.js",
         "perf_hooks.js",
@@ -191,6 +192,7 @@ deno_core::extension!(
         "stubs.js",
         "telemetry.js",
         "timers.js",
+        "tls_socket.js",
         "url.js",
         "util.js",
         "zlib.js",
@@ -258,6 +260,20 @@ const MOVED: &[(&str, &str)] = &[
 
 /// What is changed in one of Deno's scripts: (script, what stands there, what is to stand there).
 const PATCHES: &[(&str, &str, &str)] = &[
+    // Sockets connect by the host door.
+    (
+        "node:net",
+        "const mod = core.loadExtScript(\"ext:deno_node/net.ts\");",
+        "const theirs = core.loadExtScript(\"ext:deno_node/net.ts\");\n\
+         const ours = core.loadExtScript(\"ext:selvedge_node/net_socket.js\").exports;\n\
+         const mod = { ...theirs, ...ours, default: { ...theirs.default, ...ours } };",
+    ),
+    (
+        "node:tls",
+        "export const TLSSocket = tlsWrap.TLSSocket;",
+        "export const { connect, TLSSocket } = core.loadExtScript(\"ext:selvedge_node/tls_socket.js\");",
+    ),
+    ("node:tls", "export const connect = tlsWrap.connect;", ""),
     // Deno turns ticks on when it starts a program, after its snapshot; these scripts are never in a snapshot.
     ("ext:deno_node/_next_tick.ts", "return {\n  enableNextTick,", "enableNextTick();\n\nreturn {\n  enableNextTick,"),
 ];
