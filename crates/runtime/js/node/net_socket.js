@@ -2,6 +2,7 @@
 (function () {
 const { core, primordials } = __bootstrap;
 const {
+  ArrayPrototypeMap,
   Error,
   FunctionPrototypeCall,
   Number,
@@ -9,6 +10,7 @@ const {
   ObjectPrototypeIsPrototypeOf,
   ObjectSetPrototypeOf,
   PromisePrototypeThen,
+  ReflectApply,
   SafeRegExp,
   RegExpPrototypeExec,
   RegExpPrototypeTest,
@@ -78,10 +80,10 @@ function Socket(options = undefined) {
     local: undefined,
     host: undefined,
     port: undefined,
+    bytesRead: 0,
+    bytesWritten: 0,
   };
   this.connecting = false;
-  this.bytesRead = 0;
-  this.bytesWritten = 0;
   this.timeout = 0;
   this._host = null;
   this.server = null;
@@ -133,7 +135,7 @@ function touch(self) {
   const state = self[kState];
   clearTimeout(state.timer);
   state.timer = undefined;
-  if (self.timeout > 0 && !self.destroyed) state.timer = setTimeout(() => self.emit("timeout"), self.timeout);
+  if (self.timeout > 0 && !self.destroyed) state.timer = setTimeout(() => self._onTimeout(), self.timeout);
 }
 
 /** Runs `act` once there is a connection. */
@@ -199,7 +201,7 @@ async function pull(self) {
         self.push(null);
         return;
       }
-      self.bytesRead += TypedArrayPrototypeGetByteLength(value);
+      state.bytesRead += TypedArrayPrototypeGetByteLength(value);
       const bytes = Buffer.from(
         TypedArrayPrototypeGetBuffer(value),
         TypedArrayPrototypeGetByteOffset(value),
@@ -225,14 +227,51 @@ function brokenBy(error, syscall) {
 
 Socket.prototype._write = function (chunk, _encoding, callback) {
   whenOpen(this, () => {
-    const { writer } = this[kState];
-    if (writer === undefined) return callback(new ERR_SOCKET_CLOSED());
+    const state = this[kState];
+    if (state.writer === undefined) return callback(new ERR_SOCKET_CLOSED());
     touch(this);
-    PromisePrototypeThen(writer.write(chunk), () => {
-      this.bytesWritten += TypedArrayPrototypeGetByteLength(chunk);
+    PromisePrototypeThen(state.writer.write(chunk), () => {
+      state.bytesWritten += TypedArrayPrototypeGetByteLength(chunk);
       callback();
     }, (error) => callback(brokenBy(error, "write")));
   });
+};
+
+Socket.prototype._writev = function (chunks, callback) {
+  const pieces = ArrayPrototypeMap(chunks, ({ chunk }) => chunk);
+  this._write(Buffer.concat(pieces), "buffer", callback);
+};
+
+Socket.prototype._writeGeneric = function (writev, data, encoding, callback) {
+  if (writev) this._writev(data, callback);
+  else this._write(data, encoding, callback);
+};
+
+// Node has them on its own prototype; code that wraps them looks there.
+for (const name of ["end", "pause", "read", "resume"]) {
+  const inherited = Duplex.prototype[name];
+  Socket.prototype[name] = {
+    [name](...args) {
+      return ReflectApply(inherited, this, args);
+    },
+  }[name];
+}
+
+Socket.prototype._onTimeout = function () {
+  this.emit("timeout");
+};
+Socket.prototype._unrefTimer = function () {
+  touch(this);
+};
+Socket.prototype._reset = function () {
+  return this.resetAndDestroy();
+};
+Socket.prototype._getpeername = function () {
+  const { remote } = this[kState];
+  return remote === undefined ? {} : { ...remote, family: familyOf(remote.address) };
+};
+Socket.prototype._getsockname = function () {
+  return this.address();
 };
 
 Socket.prototype._final = function (callback) {
@@ -326,6 +365,18 @@ getter("localPort", function () {
 getter("localFamily", function () {
   const { local } = this[kState];
   return local === undefined ? undefined : familyOf(local.address);
+});
+getter("bytesRead", function () {
+  return this[kState].bytesRead;
+});
+getter("bytesWritten", function () {
+  return this[kState].bytesWritten;
+});
+getter("_bytesDispatched", function () {
+  return this[kState].bytesWritten;
+});
+getter("_connecting", function () {
+  return this.connecting;
 });
 getter("bufferSize", function () {
   return this.writableLength;
