@@ -269,6 +269,42 @@ fn an_abort_of_the_runner_leaves_the_edge_as_it_was() {
     eventually("a spare", || (children(dev.pid()).len() == 2).then_some(()));
 }
 
+/// What ICU holds for a worker, V8 does not count; the process is measured.
+#[test]
+fn memory_that_nobody_counts_ends_its_process_alone() {
+    let bomb = r#"
+    const kept = [];
+    export default {
+      fetch(request) {
+        if (new URL(request.url).pathname === "/") return new Response("well");
+        for (;;) kept.push(new Intl.Segmenter("ja"));
+      },
+    };"#;
+    let folder = Folder::new();
+    let bomb = folder.file("bomb.js", bomb);
+    let neighbour = folder.file("neighbour.js", r#"export default { fetch: () => new Response("here") };"#);
+    let mut dev = Dev::start(&[&bomb, &neighbour], &["--memory-mib", "400", "--no-watch"]);
+    assert_eq!(dev.get("/").text(), "well");
+    let stop = Arc::new(AtomicBool::new(false));
+    let (address, stopped) = (dev.address, Arc::clone(&stop));
+    let asking = std::thread::spawn(move || {
+        let mut asked = 0;
+        while !stopped.load(Ordering::Relaxed) {
+            let answer = ask(address, "GET", Some("neighbour"), "/", &[], &[]);
+            assert_eq!(answer.text(), "here", "{}", answer.status);
+            asked += 1;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        asked
+    });
+    let answer = dev.get("/bomb");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    dev.wait_output("the runner is replaced");
+    assert_eq!(dev.get("/").text(), "well");
+    stop.store(true, Ordering::Relaxed);
+    assert!(asking.join().unwrap() > 0);
+}
+
 #[test]
 fn an_idle_isolate_makes_room_for_another_and_a_busy_one_does_not() {
     let source = r#"

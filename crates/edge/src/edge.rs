@@ -25,6 +25,8 @@ const OVERDUE_INTERVAL: Duration = Duration::from_millis(100);
 const MOVE_TIME_MAX: Duration = Duration::from_secs(30);
 /// How often it is looked whether they have.
 const MOVE_INTERVAL: Duration = Duration::from_millis(50);
+/// How many times the memory that runners may hold ends one at once, whatever its instances are at.
+const MOVE_MEMORY_FACTOR: u64 = 2;
 
 /// The id of a request: 16 hexadecimal digits, unique in this process and unlikely to be met in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,10 +261,19 @@ impl Edge {
         for instance in &others {
             instance.retire();
         }
+        self.end_when_empty(runner);
+    }
+
+    /// Ends a runner that takes no more orders once its instances are gone, or holds far too much.
+    fn end_when_empty(self: &Arc<Self>, runner: u32) {
         let edge = Arc::clone(self);
+        let bytes_max = edge.config.memory_bytes_max.saturating_mul(MOVE_MEMORY_FACTOR);
         tokio::spawn(async move {
             let began = Instant::now();
-            while began.elapsed() < MOVE_TIME_MAX && !edge.instances_in(runner).is_empty() {
+            while began.elapsed() < MOVE_TIME_MAX
+                && !edge.instances_in(runner).is_empty()
+                && resident_bytes(runner).is_some_and(|used| used <= bytes_max)
+            {
                 tokio::time::sleep(MOVE_INTERVAL).await;
             }
             edge.runners.end(runner);
@@ -278,14 +289,15 @@ impl Edge {
         }
     }
 
-    fn evict(&self) {
+    fn evict(self: &Arc<Self>) {
         let pools: Vec<Arc<Pool>> = self.workers.read().values().cloned().collect();
         for pool in &pools {
             pool.evict(self.config.instance_idle_max);
         }
-        let Some(used) = self.runners.serving_pid().and_then(resident_bytes) else {
+        let Some(runner) = self.runners.serving_pid() else {
             return;
         };
+        let used = resident_bytes(runner).unwrap_or_default();
         if used <= self.config.memory_bytes_max {
             return;
         }
@@ -301,6 +313,19 @@ impl Edge {
             ended,
             "over the memory budget: idle isolates end"
         );
+        if ended == 0 {
+            // Busy ones hold it all: one of them by what V8 does not count.
+            tracing::warn!(
+                used,
+                allowed = self.config.memory_bytes_max,
+                "over the memory budget: the runner is replaced"
+            );
+            self.runners.retire(runner);
+            for instance in self.instances_in(runner) {
+                instance.retire();
+            }
+            self.end_when_empty(runner);
+        }
     }
 }
 

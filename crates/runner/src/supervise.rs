@@ -78,7 +78,7 @@ pub struct Ordered {
 struct Set {
     serving: Option<Arc<Runner>>,
     spare: Option<Arc<Runner>>,
-    /// Those with an isolate that cannot be stopped, by process: they take no more orders.
+    /// Those that were replaced, by process: they take no more orders.
     retired: HashMap<u32, Arc<Runner>>,
 }
 
@@ -154,7 +154,7 @@ impl Runners {
         let retired = self.lock().retired.remove(&runner.pid).is_some();
         match status {
             Ok(_) if retired => {
-                tracing::info!(pid = runner.pid, "the runner with the isolate that would not stop ended")
+                tracing::info!(pid = runner.pid, "a runner that was replaced ended")
             }
             Ok(status) => tracing::warn!(pid = runner.pid, "runner ended: {status}; its requests in flight failed"),
             Err(error) => tracing::error!(pid = runner.pid, %error, "the end of a runner could not be awaited"),
@@ -179,26 +179,28 @@ impl Runners {
     fn listen(self: &Arc<Self>, runner: &Runner, handle: &Handle) {
         let _runtime = handle.enter();
         while let Ok(Some(stuck)) = control::take_report(&runner.control) {
-            self.retire(runner);
-            if let Err(error) = self.restock() {
-                tracing::error!(%error, "no spare runner");
-            }
+            self.retire(runner.pid);
             // The edge that would act on it may have gone.
             let _ = self.stuck.blocking_send((runner.pid, stuck));
         }
     }
 
-    /// Orders nothing more from a runner.
-    fn retire(&self, runner: &Runner) {
-        let mut set = self.lock();
-        let set = &mut *set;
-        for place in [&mut set.serving, &mut set.spare] {
-            if let Some(retired) = place.take_if(|one| one.pid == runner.pid) {
-                set.retired.insert(runner.pid, retired);
+    /// Orders nothing more from a runner: its spare takes its place.
+    pub fn retire(self: &Arc<Self>, runner: u32) {
+        {
+            let mut set = self.lock();
+            let set = &mut *set;
+            for place in [&mut set.serving, &mut set.spare] {
+                if let Some(retired) = place.take_if(|one| one.pid == runner) {
+                    set.retired.insert(runner, retired);
+                }
+            }
+            if set.serving.is_none() {
+                set.serving = set.spare.take();
             }
         }
-        if set.serving.is_none() {
-            set.serving = set.spare.take();
+        if let Err(error) = self.restock() {
+            tracing::error!(%error, "no spare runner");
         }
     }
 
