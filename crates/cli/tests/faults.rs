@@ -277,13 +277,13 @@ fn memory_that_nobody_counts_ends_its_process_alone() {
     export default {
       fetch(request) {
         if (new URL(request.url).pathname === "/") return new Response("well");
-        for (;;) kept.push(new Intl.Segmenter("ja"));
+        for (;;) kept.push(new Intl.DateTimeFormat("en", { timeZone: "Europe/Paris", dateStyle: "full" }));
       },
     };"#;
     let folder = Folder::new();
     let bomb = folder.file("bomb.js", bomb);
     let neighbour = folder.file("neighbour.js", r#"export default { fetch: () => new Response("here") };"#);
-    let mut dev = Dev::start(&[&bomb, &neighbour], &["--memory-mib", "400", "--no-watch"]);
+    let mut dev = Dev::start(&[&bomb, &neighbour], &["--memory-mib", "250", "--no-watch"]);
     assert_eq!(dev.get("/").text(), "well");
     let stop = Arc::new(AtomicBool::new(false));
     let (address, stopped) = (dev.address, Arc::clone(&stop));
@@ -299,7 +299,9 @@ fn memory_that_nobody_counts_ends_its_process_alone() {
     });
     let answer = dev.get("/bomb");
     assert_eq!(answer.status, 503, "{}", answer.text());
-    dev.wait_output("the runner is replaced");
+    assert!(answer.text().contains("held too much memory"), "{}", answer.text());
+    let printed = dev.wait_output("the runner is replaced");
+    assert_eq!(printed.matches("the runner is replaced").count(), 1, "it was begun once: {printed}");
     assert_eq!(dev.get("/").text(), "well");
     stop.store(true, Ordering::Relaxed);
     assert!(asking.join().unwrap() > 0);

@@ -1,7 +1,7 @@
 //! The edge as a whole: its workers, and what they share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -21,12 +21,14 @@ const EVICT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often events that take too long are looked for: a timer for each would cost more than all else in the edge.
 const OVERDUE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// A runner that held more than it may so many times in a row, whatever ended in between, is replaced.
+const OVER_BUDGET_TIMES: u32 = 3;
 /// How long the other instances of a runner that must end may take to finish what they have.
 const MOVE_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long they may in any case, however much memory the runner holds: what most of them need.
+const MOVE_TIME_MIN: Duration = Duration::from_millis(250);
 /// How often it is looked whether they have.
 const MOVE_INTERVAL: Duration = Duration::from_millis(50);
-/// How many times the memory that runners may hold ends one at once, whatever its instances are at.
-const MOVE_MEMORY_FACTOR: u64 = 2;
 
 /// The id of a request: 16 hexadecimal digits, unique in this process and unlikely to be met in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +78,8 @@ pub struct Edge {
     /// What is wrong with the newest source of a worker whose last good version serves.
     broken: RwLock<HashMap<String, Broken>>,
     any_broken: AtomicBool,
+    /// How many times in a row its runner held more than it may.
+    over_budget: AtomicU32,
     /// The instances that are there, by the number of their isolate.
     isolates: Mutex<HashMap<u64, Weak<Instance>>>,
     next_id: AtomicU64,
@@ -100,6 +104,7 @@ impl Edge {
             workers: RwLock::default(),
             broken: RwLock::default(),
             any_broken: AtomicBool::new(false),
+            over_budget: AtomicU32::new(0),
             isolates: Mutex::default(),
             next_id: AtomicU64::new(seed.as_nanos() as u64),
         });
@@ -267,14 +272,21 @@ impl Edge {
     /// Ends a runner that takes no more orders once its instances are gone, or holds far too much.
     fn end_when_empty(self: &Arc<Self>, runner: u32) {
         let edge = Arc::clone(self);
-        let bytes_max = edge.config.memory_bytes_max.saturating_mul(MOVE_MEMORY_FACTOR);
+        // With the default budget, three quarters of the machine's memory.
+        let bytes_max = edge.config.memory_bytes_max.saturating_add(edge.config.memory_bytes_max / 2);
         tokio::spawn(async move {
             let began = Instant::now();
             while began.elapsed() < MOVE_TIME_MAX
                 && !edge.instances_in(runner).is_empty()
-                && resident_bytes(runner).is_some_and(|used| used <= bytes_max)
+                && (began.elapsed() < MOVE_TIME_MIN || resident_bytes(runner).is_some_and(|used| used <= bytes_max))
             {
                 tokio::time::sleep(MOVE_INTERVAL).await;
+            }
+            for instance in edge.instances_in(runner) {
+                // Whichever is to blame must not begin again elsewhere.
+                instance.abandon(
+                    "the process that ran this worker had to end: it held too much memory, or could not be stopped",
+                );
             }
             edge.runners.end(runner);
         });
@@ -299,8 +311,10 @@ impl Edge {
         };
         let used = resident_bytes(runner).unwrap_or_default();
         if used <= self.config.memory_bytes_max {
+            self.over_budget.store(0, Ordering::Relaxed);
             return;
         }
+        let times = self.over_budget.fetch_add(1, Ordering::Relaxed) + 1;
         let mut idle: Vec<(Duration, Arc<Pool>)> =
             pools.into_iter().filter_map(|pool| Some((pool.idle()?, pool))).collect();
         idle.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
@@ -313,8 +327,9 @@ impl Edge {
             ended,
             "over the memory budget: idle isolates end"
         );
-        if ended == 0 {
-            // Busy ones hold it all: one of them by what V8 does not count.
+        if ended == 0 || times >= OVER_BUDGET_TIMES {
+            // Busy ones hold it: one of them by what V8 does not count.
+            self.over_budget.store(0, Ordering::Relaxed);
             tracing::warn!(
                 used,
                 allowed = self.config.memory_bytes_max,

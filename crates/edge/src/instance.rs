@@ -161,6 +161,15 @@ impl Instance {
         self.close();
     }
 
+    /// Its process ends: tells those who wait for it why, and closes its door.
+    pub fn abandon(&self, reason: &str) {
+        let live: Vec<u32> = self.live.lock().keys().copied().collect();
+        for stream in live {
+            self.mux.reset(stream, &Reset::new(ResetCode::Lost, reason.to_owned()));
+        }
+        self.close();
+    }
+
     fn started(&self, ready: Ready) {
         if let Some(waiting) = self.ready.lock().take() {
             // Whoever started the instance may have gone; then it is dropped from there.

@@ -45,6 +45,10 @@ struct Warm {
 
 /// Runs a runner process until the edge closes its control socket. `policy` says what to keep of the process.
 pub fn run(policy: &Policy) -> Result<(), ChildError> {
+    // Where the machine's memory runs out, a runner is what the kernel should end.
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "1000") {
+        tracing::warn!(%error, "the kernel may end other processes than runners where memory runs out");
+    }
     if let Err(error) = selvedge_sandbox::make_room(policy.descriptors_max) {
         tracing::warn!(%error, "no room was made for descriptors: some cold starts will wait for it");
     }
