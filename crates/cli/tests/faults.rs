@@ -314,14 +314,18 @@ fn an_idle_isolate_makes_room_for_another_and_a_busy_one_does_not() {
     export default {
       async fetch(request) {
         asked++;
-        if (new URL(request.url).pathname === "/slow") await new Promise((go) => setTimeout(go, 2000));
+        const { hostname, pathname } = new URL(request.url);
+        if (pathname === "/slow") {
+          console.log(`slow at ${hostname}`);
+          await new Promise((go) => setTimeout(go, 2000));
+        }
         return new Response(String(asked));
       },
     };"#;
     let folder = Folder::new();
     let paths: Vec<_> = ["one", "two", "three"].map(|name| folder.file(&format!("{name}.js"), source)).to_vec();
     let paths: Vec<&std::path::Path> = paths.iter().map(AsRef::as_ref).collect();
-    let dev = Dev::start(&paths, &["--isolates", "2", "--instances", "1"]);
+    let mut dev = Dev::start(&paths, &["--isolates", "2", "--instances", "1"]);
     // Each of three in turn, with room for two: every answer is the first of a new isolate.
     for _ in 0..2 {
         for name in ["one", "two", "three"] {
@@ -333,7 +337,9 @@ fn an_idle_isolate_makes_room_for_another_and_a_busy_one_does_not() {
         .map(|name| std::thread::spawn(move || ask(address, "GET", Some(name), "/slow", &[], &[])))
         .into_iter()
         .collect();
-    std::thread::sleep(Duration::from_millis(500));
+    for name in ["one", "two"] {
+        dev.wait_output(&format!("slow at {name}.localhost"));
+    }
     let refused = dev.get_of("three", "/");
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.text().contains("2 isolates run"), "{}", refused.text());

@@ -254,23 +254,23 @@ impl Edge {
     /// An isolate cannot be stopped: its events fail, all other instances of its process are replaced as they finish
     /// what they have, and the process ends.
     fn stuck(self: &Arc<Self>, runner: u32, stuck: &Stuck) {
-        let (blamed, others): (Vec<_>, Vec<_>) =
-            self.instances_in(runner).into_iter().partition(|instance| instance.isolate == stuck.isolate);
-        for instance in &blamed {
+        let instances = self.instances_in(runner);
+        for instance in instances.iter().filter(|instance| instance.isolate == stuck.isolate) {
             tracing::warn!(
                 worker = instance.deployed.version.manifest.worker,
                 "code that exceeded a limit does not stop: its neighbours move to another process, and its own ends"
             );
             instance.give_up(stuck);
         }
-        for instance in &others {
-            instance.retire();
-        }
-        self.end_when_empty(runner);
+        self.empty(runner);
     }
 
-    /// Ends a runner that takes no more orders once its instances are gone, or holds far too much.
-    fn end_when_empty(self: &Arc<Self>, runner: u32) {
+    /// Ends a runner that takes no more orders: once its instances have finished what they have, after a while, or at once
+    /// where it holds far too much.
+    fn empty(self: &Arc<Self>, runner: u32) {
+        for instance in self.instances_in(runner) {
+            instance.retire();
+        }
         let edge = Arc::clone(self);
         // With the default budget, three quarters of the machine's memory.
         let bytes_max = edge.config.memory_bytes_max.saturating_add(edge.config.memory_bytes_max / 2);
@@ -336,10 +336,7 @@ impl Edge {
                 "over the memory budget: the runner is replaced"
             );
             self.runners.retire(runner);
-            for instance in self.instances_in(runner) {
-                instance.retire();
-            }
-            self.end_when_empty(runner);
+            self.empty(runner);
         }
     }
 }

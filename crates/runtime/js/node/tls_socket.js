@@ -5,7 +5,6 @@ const {
   FunctionPrototypeCall,
   ObjectPrototypeIsPrototypeOf,
   ObjectSetPrototypeOf,
-  PromisePrototypeThen,
   String,
 } = primordials;
 const { handOver, kState, Socket, whenOpen } = core.loadExtScript("ext:selvedge_node/net_socket.js");
@@ -101,7 +100,6 @@ function connect(...args) {
   const socket = new TLSSocket(options.socket, options);
   if (listener !== null && listener !== undefined) socket.once("secureConnect", listener);
   if (options.socket === undefined || options.socket === null) {
-    socket.servername ??= undefined;
     FunctionPrototypeCall(Socket.prototype.connect, socket, options);
   }
   return socket;
