@@ -2,10 +2,22 @@
 //! too much. No behaviour beyond encoding and checking; nothing here knows a socket, a file or V8.
 #![forbid(unsafe_code)]
 
+mod deploy;
 mod failure;
+mod ids;
 mod limits;
 mod manifest;
+mod trace;
 
+pub use deploy::{
+    AssetFile, AssetFiles, AssetsRecord, BASIS_POINTS, BindingKind, BindingRecord, CronRecord, DeploymentRecord,
+    ModuleRecord, RateLimit, Share, SourceMapRecord, VersionRecord, WorkerRecord, version_key, worker_key,
+};
 pub use failure::{Exception, Failure, LimitError, LimitName, Place};
+pub use ids::{AccountId, BlobHash, IdError, VersionId, WorkerName};
 pub use limits::Limits;
 pub use manifest::{Binding, Format, LoadError, Loaded, Manifest, Module, ModuleKind, Ready, Version};
+pub use trace::{
+    ConsumedEvent, Outcome, ScriptVersion, Trace, TraceEvent, TraceException, TraceLog, TraceOf, TraceRequest,
+    TraceResponse,
+};

@@ -1,0 +1,2 @@
+//! Api.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Control.
+#![forbid(unsafe_code)]

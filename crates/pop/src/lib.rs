@@ -1,0 +1,2 @@
+//! Pop.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Telemetry.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Tls.
+#![forbid(unsafe_code)]
