@@ -72,15 +72,14 @@ text_id!(
 );
 
 text_id!(
-    /// The name of a worker: 1 to 63 lower-case letters, digits, `-` and `_`, neither first nor last a `-`. It is one
-    /// label of a host name.
+    /// The name of a worker: 1 to 63 lower-case letters, digits, `-` and `_`, not starting with a `-`. It is one label of
+    /// a host name.
     WorkerName,
-    "a worker's name (1 to 63 of a-z, 0-9, - and _; no - at either end)",
+    "a worker's name (1 to 63 of a-z, 0-9, - and _, not starting with -)",
     |text| {
         (1..=63).contains(&text.len())
             && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
             && !text.starts_with('-')
-            && !text.ends_with('-')
     }
 );
 
@@ -104,6 +103,39 @@ text_id!(
     |text| text.len() == 64 && text.bytes().all(is_hex)
 );
 
+/// A worker of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerKey {
+    pub account: AccountId,
+    pub worker: WorkerName,
+}
+
+impl AccountId {
+    /// The account of whoever runs this machine alone: no control plane gives it out.
+    pub fn local() -> Self {
+        Self("0".repeat(32).into())
+    }
+}
+
+impl WorkerKey {
+    /// A worker of that account.
+    pub fn new(account: AccountId, worker: WorkerName) -> Self {
+        Self { account, worker }
+    }
+
+    /// Another worker of the same account.
+    #[must_use]
+    pub fn sibling(&self, worker: WorkerName) -> Self {
+        Self { account: self.account.clone(), worker }
+    }
+}
+
+impl fmt::Display for WorkerKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.account, self.worker)
+    }
+}
+
 fn is_hex(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
@@ -124,7 +156,7 @@ mod tests {
         assert!("0123456789abcdef0123456789abcdef".parse::<AccountId>().is_ok());
         assert!("0123456789ABCDEF0123456789abcdef".parse::<AccountId>().is_err());
         assert!("my-worker_1".parse::<WorkerName>().is_ok());
-        for bad in ["", "-a", "a-", "A", "a.b", "a/b", &"a".repeat(64), "ä"] {
+        for bad in ["", "-a", "A", "a.b", "a/b", &"a".repeat(64), "ä"] {
             assert!(bad.parse::<WorkerName>().is_err(), "{bad}");
         }
         assert!("8e6a9a2b-0f0c-4c55-9d3a-1b2c3d4e5f60".parse::<VersionId>().is_ok());

@@ -14,7 +14,7 @@ pub use deploy::{
     ModuleRecord, RateLimit, Share, SourceMapRecord, VersionRecord, WorkerRecord, version_key, worker_key,
 };
 pub use failure::{Exception, Failure, LimitError, LimitName, Place};
-pub use ids::{AccountId, BlobHash, IdError, VersionId, WorkerName};
+pub use ids::{AccountId, BlobHash, IdError, VersionId, WorkerKey, WorkerName};
 pub use limits::Limits;
 pub use manifest::{Binding, Format, LoadError, Loaded, Manifest, Module, ModuleKind, Ready, Version};
 pub use trace::{
