@@ -8,13 +8,13 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use selvedge_assets::{Answer, AssetRequest, Decision};
 use selvedge_door::{Inbound, Mux, OpenError, Opened, Outbound, Reply, Reset, ResetCode};
 use selvedge_model::{Failure, LimitName};
 use tokio::sync::oneshot;
 
 use crate::body::EdgeBody;
+use crate::client_body::ClientBody;
 use crate::deployed::{Assets, Deployed};
 use crate::edge::{Broken, Edge, RequestId};
 use crate::head::{self, BadHead};
@@ -220,12 +220,23 @@ fn no_answer(deployed: &Deployed, request_id: RequestId, reset: Reset) -> NoAnsw
 /// A client's request, as the pipeline carries it.
 pub struct Inquiry {
     pub parts: Parts,
-    pub body: Incoming,
+    pub body: ClientBody,
     /// What becomes of the connection if the worker accepts a WebSocket.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// What of TLS the connection speaks, if any.
+    pub tls: TlsTerms,
     pub client: std::net::IpAddr,
+}
+
+/// What a connection's two ends agreed on, in the words of `request.cf`; both empty without TLS.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TlsTerms {
+    /// As in `TLSv1.3`.
+    pub version: &'static str,
+    /// As in `AEAD-AES128-GCM-SHA256`.
+    pub cipher: &'static str,
 }
 
 /// Answers a client's request.
@@ -361,7 +372,8 @@ fn host_of(authority: &str) -> &str {
 }
 
 /// What the worker is told of the request besides its head: the id, and `request.cf`.
-fn meta_of(request_id: &str, version: http::Version) -> String {
+fn meta_of(request_id: &str, version: http::Version, tls: TlsTerms) -> String {
+    let TlsTerms { version: tls_version, cipher } = tls;
     let protocol = match version {
         http::Version::HTTP_2 => "HTTP/2",
         http::Version::HTTP_3 => "HTTP/3",
@@ -369,7 +381,7 @@ fn meta_of(request_id: &str, version: http::Version) -> String {
         _ => "HTTP/1.1",
     };
     format!(
-        r#"{{"id":"{request_id}","cf":{{"colo":"LOCAL","httpProtocol":"{protocol}","tlsVersion":"","tlsCipher":"","edgeRequestKeepAliveStatus":1}}}}"#
+        r#"{{"id":"{request_id}","cf":{{"colo":"LOCAL","httpProtocol":"{protocol}","tlsVersion":"{tls_version}","tlsCipher":"{cipher}","edgeRequestKeepAliveStatus":1}}}}"#
     )
 }
 
@@ -394,7 +406,7 @@ async fn run(
     let path = inquiry.parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let url = format!("{}://{authority}{path}", inquiry.scheme);
     let client = inquiry.client.to_string();
-    let meta = meta_of(&request_id, inquiry.parts.version);
+    let meta = meta_of(&request_id, inquiry.parts.version, inquiry.tls);
     let further = [
         ("cf-connecting-ip", client.as_str()),
         ("x-real-ip", client.as_str()),

@@ -13,6 +13,7 @@
 mod admit;
 mod body;
 mod cached;
+mod client_body;
 mod connection;
 mod connections;
 mod deployed;

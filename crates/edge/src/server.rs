@@ -12,8 +12,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::body::EdgeBody;
+use crate::client_body::ClientBody;
 use crate::connection::{self, HEAD_BYTES_MAX, Shared};
-use crate::dispatch::{self, Inquiry};
+use crate::dispatch::{self, Inquiry, TlsTerms};
 use crate::edge::Edge;
 use crate::pages;
 
@@ -110,6 +111,8 @@ pub(crate) async fn answer(
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Ok(pages::plain(&parts.headers, status, "head_too_large", &message));
     }
-    let inquiry = Inquiry { parts, body, upgrade, scheme: "http", client: client.ip() };
+    let body = ClientBody::Hyper(body);
+    let inquiry =
+        Inquiry { parts, body, upgrade, scheme: "http", tls: TlsTerms::default(), client: client.ip() };
     Ok(dispatch::serve(edge, inquiry).await)
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use selvedge_door::{Chunk, Outbound, Reset, ResetCode, WINDOW_BYTES};
 use selvedge_model::LimitName;
 use tokio::sync::oneshot;
 
+use crate::client_body::ClientBody;
 use crate::deployed::Deployed;
 use crate::edge::RequestId;
 
@@ -22,7 +22,7 @@ const LINGER_MAX: Duration = Duration::from_secs(5);
 /// Until an isolate begins the event it takes no more than a window of the body, so that much is kept: an isolate that
 /// ends before it begins leaves nothing behind, and the next one gets the body from its first byte.
 pub struct Upload {
-    incoming: Incoming,
+    incoming: ClientBody,
     /// Pieces sent so far, in order, while all of them may have to be sent again.
     kept: Option<Vec<Bytes>>,
     sent_bytes: u64,
@@ -31,7 +31,7 @@ pub struct Upload {
 
 impl Upload {
     /// Nothing of it has been sent.
-    pub fn new(incoming: Incoming) -> Self {
+    pub fn new(incoming: ClientBody) -> Self {
         Self { incoming, kept: Some(Vec::new()), sent_bytes: 0, ended: false }
     }
 
@@ -116,7 +116,7 @@ impl Upload {
 
 /// Takes what a client goes on to send though nobody wants it: a connection that is closed before all of it was read
 /// is reset, and the client may never see the answer.
-pub async fn linger(mut incoming: Incoming) {
+pub async fn linger(mut incoming: ClientBody) {
     let mut left = LINGER_BYTES_MAX;
     let read = async {
         while let Some(Ok(frame)) = incoming.frame().await {
