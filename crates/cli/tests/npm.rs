@@ -1,8 +1,8 @@
 //! Packages of other people, from npm, bundled and run by `selvedge dev`.
 //!
-//! The packages are those of `npm/package-lock.json`, in exact versions; `npm ci` installs them once into the target
-//! folder. The workers that use them are in `npm/workers/`; the servers that some of them talk to are in `npm/servers/`
-//! and run on Node.js.
+//! The packages are those of `npm/package-lock.json`, in exact versions; they are installed once into the target folder.
+//! The workers that use them are in `npm/workers/`; the servers that some of them talk to are in `npm/servers/` and run
+//! on Node.js.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -28,48 +28,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
+use support::packages::{self, NEEDED};
 use support::{Answer, Dev};
-
-/// What an uninstalled Node.js means.
-const NEEDED: &str = "these tests need Node.js 20 or newer with npm on the PATH (README.md, \"What a machine needs\")";
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/npm")
 }
 
-/// The folder with `node_modules`, made once for each state of the lock file.
+/// The folder with `node_modules`.
 fn installed() -> &'static Path {
     static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
-    INSTALLED.get_or_init(|| {
-        let lock = std::fs::read(fixtures().join("package-lock.json")).unwrap();
-        let name = format!("npm-{}", blake3::hash(&lock).to_hex().get(..16).unwrap());
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let folder = target.join(name);
-        if !folder.exists() {
-            install(target, &folder);
-        }
-        folder
-    })
-}
-
-/// Installs beside `folder` and renames, so that a folder of that name is always complete.
-fn install(target: &Path, folder: &Path) {
-    let fresh = tempfile::tempdir_in(target).unwrap();
-    for name in ["package.json", "package-lock.json"] {
-        std::fs::copy(fixtures().join(name), fresh.path().join(name)).unwrap();
-    }
-    let output = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-        .current_dir(fresh.path())
-        .output()
-        .unwrap_or_else(|error| panic!("npm does not start ({error}): {NEEDED}"));
-    assert!(output.status.success(), "npm ci failed: {}", String::from_utf8_lossy(&output.stderr));
-    let complete = fresh.keep();
-    if std::fs::rename(&complete, folder).is_err() {
-        // Another process was faster.
-        assert!(folder.exists());
-        std::fs::remove_dir_all(&complete).unwrap();
-    }
+    INSTALLED.get_or_init(|| packages::installed(&fixtures()))
 }
 
 /// A worker of `npm/workers/` that runs.

@@ -8,6 +8,9 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+pub mod packages;
+pub mod up;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -168,6 +171,22 @@ pub fn ask(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Answer {
+    let host = worker.map_or_else(
+        || format!("localhost:{}", address.port()),
+        |worker| format!("{worker}.localhost:{}", address.port()),
+    );
+    ask_at(address, &host, method, path, headers, body)
+}
+
+/// Asks `address` for a page of `host`, over a connection of its own.
+pub fn ask_at(
+    address: SocketAddr,
+    host: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -175,10 +194,6 @@ pub fn ask(
         .allow_non_standard_methods(true)
         .build()
         .into();
-    let host = worker.map_or_else(
-        || format!("localhost:{}", address.port()),
-        |worker| format!("{worker}.localhost:{}", address.port()),
-    );
     let mut request =
         ureq::http::Request::builder().method(method).uri(format!("http://{address}{path}")).header("host", host);
     for (name, value) in headers {
