@@ -29,7 +29,7 @@ pub enum Event {
     Opened { stream: u32, head: Head, body: Inbound },
     /// The other end ended a stream early.
     Reset { stream: u32, reset: Reset },
-    /// The work of the event on this stream is over.
+    /// The work of the event on this stream is over, and took so much CPU time.
     Done { stream: u32, cpu_us: u64 },
     /// A log record (JSON) of the event on this stream.
     Log { stream: u32, record: Bytes },

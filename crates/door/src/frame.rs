@@ -4,8 +4,13 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::DoorError;
 
-/// Bytes of a frame's header: payload length (u32), stream (u32), kind (u8), flags (u8), reserved (u16), little-endian.
+/// Bytes of a frame's header: payload length (u32), stream (u32), kind (u8), flags (u8), with [`DONE`] the CPU time of the
+/// event in microseconds, else 0 (u16), little-endian.
 pub(crate) const HEADER_BYTES: usize = 12;
+/// Where in its header a frame's flags are.
+pub(crate) const FLAGS_AT: usize = 9;
+/// Where in its header the CPU time is.
+pub(crate) const CPU_AT: usize = 10;
 /// The largest payload of one frame, except [`Kind::Load`]: 1 MiB.
 pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// The largest payload of a load frame (a version's modules): 256 MiB.
@@ -85,6 +90,8 @@ pub(crate) struct Frame {
     pub stream: u32,
     pub kind: Kind,
     pub flags: u8,
+    /// With [`DONE`]: the CPU time of the event, in microseconds.
+    pub cpu_us: u16,
     pub payload: Bytes,
 }
 
@@ -103,6 +110,7 @@ pub(crate) fn decode(buffer: &mut BytesMut, load_allowed: bool) -> Result<Option
     let stream = header.get_u32_le();
     let kind = Kind::from_u8(header.get_u8()).ok_or(DoorError::Protocol("unknown frame kind"))?;
     let flags = header.get_u8();
+    let cpu_us = header.get_u16_le();
     let bound = match kind {
         Kind::Load if load_allowed => LOAD_BYTES_MAX,
         // A ready frame carries the code cache, which grows with the code.
@@ -118,7 +126,7 @@ pub(crate) fn decode(buffer: &mut BytesMut, load_allowed: bool) -> Result<Option
     }
     buffer.advance(HEADER_BYTES);
     let payload = buffer.split_to(length).freeze();
-    Ok(Some(Frame { stream, kind, flags, payload }))
+    Ok(Some(Frame { stream, kind, flags, cpu_us, payload }))
 }
 
 /// Appends one frame whose payload is given in parts.

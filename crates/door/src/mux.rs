@@ -8,7 +8,8 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use crate::frame::{
-    self, DATA_BYTES_MAX, DONE, FIN, FRAME_BYTES_MAX, Frame, HEAD_BYTES_MAX, Kind, MORE, RESET_BYTES_MAX, TEXT,
+    self, CPU_AT, DATA_BYTES_MAX, DONE, FIN, FLAGS_AT, FRAME_BYTES_MAX, Frame, HEAD_BYTES_MAX, HEADER_BYTES, Kind,
+    MORE, RESET_BYTES_MAX, TEXT,
 };
 use crate::head::Head;
 use crate::stream::{Chunk, Inbound, MESSAGE_BYTES_MAX, Opened, Reply, Reset, ResetCode, Stream, WINDOW_BYTES};
@@ -37,6 +38,8 @@ pub struct Mux {
 struct State {
     side: Side,
     out: BytesMut,
+    /// The last frame of `out` that ends an event: its stream, and where it begins.
+    done_at: Option<(u32, usize)>,
     streams: FxHashMap<u32, Stream>,
     /// Bytes that wait for credit, on all streams together.
     pending_bytes: usize,
@@ -72,6 +75,7 @@ impl Mux {
             state: Mutex::new(State {
                 side,
                 out: BytesMut::new(),
+                done_at: None,
                 streams: FxHashMap::default(),
                 pending_bytes: 0,
                 next_stream,
@@ -142,7 +146,8 @@ impl Mux {
         }
     }
 
-    /// Answers a stream that the other end opened. `done` also ends the event's work, once all of the answer is sent.
+    /// Answers a stream that the other end opened. `done` also ends the event's work, once all of the answer is sent; of an
+    /// answer that fits one frame, [`Mux::spent`] can still say what CPU time that took.
     /// A head that fits in no frame ends the stream with [`ResetCode::HeadTooLarge`].
     pub fn respond(&self, stream: u32, head: &[u8], body: Bytes, fin: bool, done: bool) {
         let mut state = self.lock();
@@ -163,20 +168,30 @@ impl Mux {
         state.wake();
     }
 
-    /// Says that an event's work is over, `waitUntil` included; the other end is told once all of its answer is sent.
+    /// Says that an event's work is over, `waitUntil` included, and what CPU time it took; the other end is told once all
+    /// of its answer is sent.
     pub fn done(&self, stream: u32, cpu_us: u64) {
         let mut state = self.lock();
         let Some(mut entry) = state.streams.remove(&stream) else {
             return;
         };
-        if cpu_us > 0 {
-            state.send_done(stream, &mut entry, cpu_us);
-        } else {
-            entry.pending_done = true;
-            state.settle(stream, &mut entry);
-        }
+        entry.pending_done = true;
+        entry.cpu_us = cpu_us;
+        state.settle(stream, &mut entry);
         state.keep_unless_over(stream, entry);
         state.wake();
+    }
+
+    /// Says what CPU time an event took whose answer ended it ([`Mux::respond`]): in the turn of code that ended it, before
+    /// anything is flushed.
+    pub fn spent(&self, stream: u32, cpu_us: u64) {
+        let mut state = self.lock();
+        if let Some(entry) = state.streams.get_mut(&stream) {
+            entry.cpu_us = cpu_us;
+        }
+        if let Some((_, at)) = state.done_at.take_if(|(last, _)| *last == stream) {
+            state.note_spent(stream, at, cpu_us);
+        }
     }
 
     /// Sends a log record of the event on `stream` (0: of none).
@@ -370,6 +385,7 @@ impl Mux {
         let mut state = self.lock();
         state.closed = true;
         state.out = BytesMut::new();
+        state.done_at = None;
         state.pending_bytes = 0;
         let side = state.side;
         state.streams.retain(|stream, entry| {
@@ -400,6 +416,7 @@ impl Mux {
             }
             return false;
         }
+        state.done_at = None;
         std::mem::swap(&mut state.out, into);
         true
     }
@@ -468,6 +485,7 @@ impl Mux {
         let fin = frame.has(FIN);
         let stream = frame.stream;
         let done = frame.has(DONE);
+        let cpu_us = u64::from(frame.cpu_us);
         let (head, first) = frame::split_head(frame.payload)?;
         let mut state = self.lock();
         let Some(mut entry) = state.streams.remove(&stream) else {
@@ -490,7 +508,7 @@ impl Mux {
             // A receiver that is gone no longer wants the answer; dropping the body discards the rest.
             let _ = reply.send(Ok(Reply { stream, head: Head(head), body: Inbound::new(first, rest) }));
         }
-        if done { Ok(Received::Done { stream, cpu_us: 0 }) } else { Ok(Received::Nothing) }
+        if done { Ok(Received::Done { stream, cpu_us }) } else { Ok(Received::Nothing) }
     }
 
     fn receive_chunk(&self, frame: Frame) -> Result<Received, DoorError> {
@@ -507,10 +525,6 @@ impl Mux {
         let stream = frame.stream;
         entry.mark_begun();
         entry.received_fin = frame.has(FIN);
-        let done = frame.has(DONE);
-        if done {
-            state.event_over(&mut entry);
-        }
         let Some(chunk) = chunk_of(frame, &mut entry)? else {
             state.streams.insert(stream, entry);
             return Ok(Received::Nothing);
@@ -531,7 +545,7 @@ impl Mux {
         if let Some(reader) = reader {
             reader.wake();
         }
-        if done { Ok(Received::Done { stream, cpu_us: 0 }) } else { Ok(Received::Nothing) }
+        Ok(Received::Nothing)
     }
 
     fn receive_credit(&self, frame: &Frame) -> Result<Received, DoorError> {
@@ -665,6 +679,9 @@ impl State {
             }
         }
         let head_length = (head.len() as u32).to_le_bytes();
+        if flags & DONE != 0 {
+            self.done_at = Some((stream, self.out.len()));
+        }
         self.frame(stream, kind, flags, &[&head_length, head, &first]);
         entry.sent_fin |= whole;
         entry.pending_fin |= fin;
@@ -690,15 +707,33 @@ impl State {
     fn settle(&mut self, stream: u32, entry: &mut Stream) {
         let sent = entry.reset.is_some() || entry.sent_fin || !entry.responded || !entry.pending_fin;
         if entry.pending_done && !entry.done && sent {
-            self.send_done(stream, entry, 0);
+            self.send_done(stream, entry);
         }
     }
 
-    fn send_done(&mut self, stream: u32, entry: &mut Stream, cpu_us: u64) {
+    fn send_done(&mut self, stream: u32, entry: &mut Stream) {
         if self.side == Side::Isolate {
-            self.frame(stream, Kind::Done, 0, &[&cpu_us.to_le_bytes()]);
+            self.frame(stream, Kind::Done, 0, &[&entry.cpu_us.to_le_bytes()]);
             self.forget_pending(entry);
             entry.mark_done();
+        }
+    }
+
+    /// Writes the CPU time into the frame at `at`, which ends an event. Where it does not fit there, the frame is made one
+    /// that does not, and another follows.
+    fn note_spent(&mut self, stream: u32, at: usize, cpu_us: u64) {
+        let Some(header) = self.out.get_mut(at..at + HEADER_BYTES) else {
+            return;
+        };
+        if let Ok(fits) = u16::try_from(cpu_us) {
+            if let Some(place) = header.get_mut(CPU_AT..) {
+                place.copy_from_slice(&fits.to_le_bytes());
+            }
+        } else {
+            if let Some(flags) = header.get_mut(FLAGS_AT) {
+                *flags &= !DONE;
+            }
+            self.frame(stream, Kind::Done, 0, &[&cpu_us.to_le_bytes()]);
         }
     }
 
@@ -738,12 +773,8 @@ impl State {
         }
         if entry.pending.is_empty() && entry.pending_fin && !entry.sent_fin && entry.reset.is_none() {
             entry.sent_fin = true;
-            let mut flags = FIN;
-            if entry.pending_done && !entry.done {
-                flags |= DONE;
-                entry.mark_done();
-            }
-            self.frame(stream, Kind::Data, flags, &[]);
+            self.frame(stream, Kind::Data, FIN, &[]);
+            self.settle(stream, entry);
         }
     }
 

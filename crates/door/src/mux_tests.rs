@@ -135,3 +135,81 @@ fn dropping_a_cancelling_receiver_stops_the_sender() {
     carry(&edge, &isolate);
     assert!(isolate.send(stream, Chunk::Data("more".into())).is_err());
 }
+
+/// What the edge hears of an event that an isolate answers whole, and ends, as `act` says.
+fn ended(act: impl Fn(&Arc<Mux>, u32)) -> Vec<u64> {
+    let (edge, isolate) = (Mux::new(Side::Edge), Mux::new(Side::Isolate));
+    let Opened { stream, mut reply } = edge.open(edge.reserve(), b"fetch", Bytes::new(), true).unwrap();
+    carry(&edge, &isolate);
+    act(&isolate, stream);
+    let received = carry(&isolate, &edge);
+    assert_eq!(reply.try_recv().unwrap().unwrap().body.complete().unwrap(), "answer");
+    assert_eq!((edge.streams(), isolate.streams()), (0, 0));
+    let cpu_us = |received: &Received| match received {
+        Received::Done { cpu_us, .. } => Some(*cpu_us),
+        _ => None,
+    };
+    received.iter().filter_map(cpu_us).collect()
+}
+
+#[test]
+fn an_event_ends_once_and_its_cpu_time_is_told() {
+    let answer = |isolate: &Arc<Mux>, stream, done| isolate.respond(stream, b"200", "answer".into(), true, done);
+    // In the frame of the answer, as long as it fits there.
+    for cpu_us in [0, 1, 65_535, 65_536, 30_000_000] {
+        let told = ended(|isolate, stream| {
+            answer(isolate, stream, true);
+            isolate.spent(stream, cpu_us);
+        });
+        assert_eq!(told, [cpu_us]);
+        let told = ended(|isolate, stream| {
+            answer(isolate, stream, false);
+            isolate.done(stream, cpu_us);
+        });
+        assert_eq!(told, [cpu_us]);
+    }
+}
+
+#[test]
+fn the_cpu_time_of_one_event_is_never_told_of_another() {
+    let (edge, isolate) = (Mux::new(Side::Edge), Mux::new(Side::Isolate));
+    let streams = [edge.reserve(), edge.reserve()];
+    let _replies = streams.map(|stream| edge.open(stream, b"fetch", Bytes::new(), true).unwrap());
+    carry(&edge, &isolate);
+    for stream in streams {
+        isolate.respond(stream, b"200", Bytes::new(), true, true);
+    }
+    // Only the last frame can still be written to.
+    isolate.spent(streams[0], 7);
+    isolate.spent(streams[1], 8);
+    let told: Vec<(u32, u64)> = carry(&isolate, &edge)
+        .iter()
+        .filter_map(|received| match received {
+            Received::Done { stream, cpu_us } => Some((*stream, *cpu_us)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(streams[0], 0), (streams[1], 8)]);
+    // What has left is not written to.
+    isolate.spent(streams[1], 9);
+    assert!(carry(&isolate, &edge).is_empty());
+}
+
+#[test]
+fn an_event_whose_answer_waits_for_credit_ends_after_it() {
+    let (edge, isolate, stream, mut body) = answered();
+    isolate.send(stream, Chunk::Data(vec![7; 2 * WINDOW_BYTES].into())).unwrap();
+    isolate.finish(stream);
+    isolate.done(stream, 5);
+    let mut done = Vec::new();
+    let mut bytes = 0;
+    while done.is_empty() {
+        done.extend(carry(&isolate, &edge).into_iter().filter(|received| matches!(received, Received::Done { .. })));
+        while let Poll::Ready(Some(Ok(Chunk::Data(data)))) = body.poll_chunk(&mut context()) {
+            bytes += data.len();
+        }
+        carry(&edge, &isolate);
+    }
+    assert!(matches!(done.as_slice(), [Received::Done { cpu_us: 5, .. }]));
+    assert_eq!(bytes, 2 * WINDOW_BYTES);
+}

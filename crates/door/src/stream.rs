@@ -133,6 +133,8 @@ pub(crate) struct Stream {
     pub pending_fin: bool,
     /// The event's work is over; the other end is told once all of the answer is sent.
     pub pending_done: bool,
+    /// The CPU time of the event, in microseconds, to be told with that.
+    pub cpu_us: u64,
     pub received_fin: bool,
     pub sent_fin: bool,
     pub responded: bool,
