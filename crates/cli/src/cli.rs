@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::settings::ConfigArguments;
+
 /// The self-hosted edge: runs Cloudflare Workers code on machines of your own.
 #[derive(Debug, Parser)]
 #[command(
@@ -24,6 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve workers on this machine, with hot reload and readable errors
     Dev(DevArguments),
+    /// Print the settings of `selvedge up`, and where each comes from
+    Config(ConfigArguments),
     /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  \
         selvedge completions bash > /etc/bash_completion.d/selvedge\n  \

@@ -5,6 +5,7 @@ mod build;
 mod cli;
 mod dev;
 mod runner;
+mod settings;
 mod terminal;
 mod watch;
 
@@ -17,6 +18,7 @@ use crate::cli::{Cli, Command};
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Dev(arguments) => dev::main(arguments),
+        Command::Config(arguments) => settings::main(&arguments),
         Command::Completions { shell } => {
             cli::completions(shell);
             ExitCode::SUCCESS

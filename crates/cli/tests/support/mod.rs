@@ -11,6 +11,8 @@
 pub mod packages;
 pub mod up;
 
+pub mod up;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -175,14 +177,14 @@ pub fn ask(
         || format!("localhost:{}", address.port()),
         |worker| format!("{worker}.localhost:{}", address.port()),
     );
-    ask_at(address, &host, method, path, headers, body)
+    ask_host(address, method, &host, path, headers, body)
 }
 
-/// Asks `address` for a page of `host`, over a connection of its own.
-pub fn ask_at(
+/// Asks for a host, over a connection of its own.
+pub fn ask_host(
     address: SocketAddr,
-    host: &str,
     method: &str,
+    host: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: &[u8],
