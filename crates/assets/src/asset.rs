@@ -38,7 +38,23 @@ pub(crate) struct Asset {
     bytes: u64,
     modified: Option<SystemTime>,
     content_type: Option<HeaderValue>,
+    /// The entity tag, where the file's name says what it holds: it never changes.
+    fixed_etag: Option<HeaderValue>,
     known: OnceLock<Known>,
+}
+
+/// A file that a store keeps under the hash of its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// What requests ask for: `/index.html`, unencoded.
+    pub path: String,
+    /// Where the content is.
+    pub file: PathBuf,
+    pub bytes: u64,
+    /// BLAKE3 of the content, in hexadecimal digits.
+    pub hash: String,
+    /// None for a file that is served without `Content-Type`.
+    pub content_type: Option<String>,
 }
 
 /// What reading the file once has shown, for as long as the file does not change.
@@ -91,7 +107,20 @@ pub enum ServeError {
 
 impl Asset {
     pub(crate) fn new(path: PathBuf, bytes: u64, modified: Option<SystemTime>) -> Self {
-        Self { content_type: content_type(&path), path, bytes, modified, known: OnceLock::new() }
+        Self { content_type: content_type(&path), path, bytes, modified, fixed_etag: None, known: OnceLock::new() }
+    }
+
+    /// A file that never changes, of which all is known.
+    pub(crate) fn stored(file: StoredFile) -> Self {
+        let short = file.hash.get(..ETAG_HEX_CHARS).unwrap_or(&file.hash);
+        Self {
+            path: file.file,
+            bytes: file.bytes,
+            modified: None,
+            content_type: file.content_type.and_then(|text| HeaderValue::from_str(&text).ok()),
+            fixed_etag: HeaderValue::from_str(&format!("\"{short}\"")).ok(),
+            known: OnceLock::new(),
+        }
     }
 
     pub(crate) fn content_type(&self) -> Option<&HeaderValue> {
@@ -129,7 +158,11 @@ impl Asset {
         if metadata.len() > FILE_BYTES_MAX {
             return Err(ServeError::TooLarge { path: self.path.clone(), bytes: metadata.len() });
         }
-        let is_unchanged = metadata.len() == self.bytes && metadata.modified().ok() == self.modified;
+        let is_unchanged = metadata.len() == self.bytes
+            && (self.fixed_etag.is_some() || metadata.modified().ok() == self.modified);
+        if let Some(etag) = self.fixed_etag.as_ref().filter(|_| is_unchanged && self.bytes > SMALL_FILE_BYTES_MAX) {
+            return Ok(Opened { etag: etag.clone(), bytes: self.bytes, content: Content::File(file), is_warm: true });
+        }
         if let Some(known) = self.known.get().filter(|_| is_unchanged) {
             return Ok(Opened {
                 etag: known.etag.clone(),

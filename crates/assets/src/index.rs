@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use crate::asset::Asset;
+use crate::asset::{Asset, StoredFile};
 use crate::set::{AssetsError, Notice};
 use crate::{FILE_BYTES_MAX, FILES_MAX, header_rules, redirect_rules};
 
@@ -53,6 +53,12 @@ impl Index {
             walk.visit(&directory)?;
         }
         Ok(walk.index)
+    }
+
+    /// Indexes files of a store.
+    pub(crate) fn of_files(files: impl IntoIterator<Item = StoredFile>) -> Self {
+        let files = files.into_iter().take(FILES_MAX);
+        Self(files.map(|file| (file.path.as_str().into(), Arc::new(Asset::stored(file)))).collect())
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<&Arc<Asset>> {

@@ -1,6 +1,6 @@
 //! The static assets of a worker, as Workers static assets behave.
 //!
-//! An [`AssetSet`] is an immutable index of one directory. It guarantees:
+//! An [`AssetSet`] is an immutable index of one directory, or of files that a store keeps by hash. It guarantees:
 //!
 //! - **Only what was indexed is served.** A request's path is a look-up in the index, never a file name: `..`, encoded
 //!   slashes, NUL and the like can only miss. A symbolic link that leads outside the directory is not indexed.
@@ -34,7 +34,7 @@ mod rule_url;
 mod set;
 mod worker_first;
 
-pub use asset::ServeError;
+pub use asset::{ServeError, StoredFile};
 pub use body::AssetBody;
 pub use config::{AssetsConfig, HtmlHandling, NotFoundHandling, RunWorkerFirst};
 pub use decide::{Answer, AssetPlan, Decision};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::asset::Memory;
+use crate::asset::{Memory, StoredFile};
 use crate::config::AssetsConfig;
 use crate::header_rules::{self, HeaderRules};
 use crate::index::{Index, read_rule_file};
@@ -84,6 +84,21 @@ impl AssetSet {
         notices.extend(found);
         let index = Index::build(&root, &mut notices)?;
 
+        Ok(Self { config, index, headers, redirects, worker_first, memory: Memory::default(), notices })
+    }
+
+    /// The set of files that a store keeps, with the texts of its `_headers` and `_redirects`.
+    pub fn of_files(
+        files: impl IntoIterator<Item = StoredFile>,
+        headers: &str,
+        redirects: &str,
+        config: AssetsConfig,
+    ) -> Result<Self, AssetsError> {
+        let worker_first = WorkerFirst::new(&config.run_worker_first)?;
+        let (headers, mut notices) = HeaderRules::parse(headers);
+        let (redirects, found) = RedirectRules::parse(redirects, config.html_handling);
+        notices.extend(found);
+        let index = Index::of_files(files);
         Ok(Self { config, index, headers, redirects, worker_first, memory: Memory::default(), notices })
     }
 
