@@ -1,0 +1,73 @@
+//! The bindings of an upload, before they are resolved.
+
+use selvedge_model::{BindingKind, BindingRecord, VersionId};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::secret::Secret;
+
+/// A binding as an upload gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BindingInput {
+    /// `secret_text`, in the clear.
+    Secret { name: String, text: Secret },
+    /// Taken over from a former version: the latest, if none is named.
+    Inherit { name: String, old_name: Option<String>, version: Option<VersionId> },
+    /// Only name and type were given: what the latest version has of that name and type.
+    Named { name: String, kind: String },
+    /// All else, which is kept as it is.
+    Given(BindingRecord),
+}
+
+impl BindingInput {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Secret { name, .. } | Self::Inherit { name, .. } | Self::Named { name, .. } => name,
+            Self::Given(record) => &record.name,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for BindingInput {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Value::Object(mut fields) = Value::deserialize(deserializer)? else {
+            return Err(D::Error::custom("a binding is an object with name and type"));
+        };
+        let text = |fields: &serde_json::Map<String, Value>, key: &str| {
+            fields.get(key).and_then(Value::as_str).map(str::to_owned)
+        };
+        let Some(name) = text(&fields, "name") else {
+            return Err(D::Error::custom("a binding has no name"));
+        };
+        let Some(kind) = text(&fields, "type") else {
+            return Err(D::Error::custom(format_args!("the binding {name} has no type")));
+        };
+        match kind.as_str() {
+            "inherit" => {
+                let old_name = text(&fields, "old_name");
+                let version = match text(&fields, "version_id") {
+                    Some(latest) if latest == "latest" => None,
+                    Some(version) => Some(version.parse().map_err(D::Error::custom)?),
+                    None => None,
+                };
+                Ok(Self::Inherit { name, old_name, version })
+            }
+            "secret_text" => match fields.remove("text") {
+                Some(Value::String(text)) => Ok(Self::Secret { name, text: Secret::new(text) }),
+                // What stands in its place is not shown: it may be the secret in a wrong shape.
+                Some(_) => Err(D::Error::custom(format_args!("the text of the secret {name} is not a string"))),
+                None => Ok(Self::Named { name, kind }),
+            },
+            _ if fields.len() == 2 && needs_more(&kind) => Ok(Self::Named { name, kind }),
+            _ => serde_json::from_value::<BindingRecord>(Value::Object(fields))
+                .map(Self::Given)
+                .map_err(|error| D::Error::custom(format_args!("the binding {name} ({kind}): {error}"))),
+        }
+    }
+}
+
+/// Whether a binding of that type says nothing by its name alone.
+fn needs_more(kind: &str) -> bool {
+    !matches!(kind, "assets" | "version_metadata" | "ai" | "browser" | "images" | "worker_loader" | "stream" | "media")
+}

@@ -1,0 +1,30 @@
+//! What tries a version before it exists.
+
+use futures_util::future::BoxFuture;
+use selvedge_model::VersionRecord;
+
+/// Starts a version once, under the limits of a start. Its blobs are in the fabric by then; its secrets are sealed in
+/// the record.
+pub trait Starter: Send + Sync {
+    fn start<'a>(&'a self, version: &'a VersionRecord) -> BoxFuture<'a, Result<Started, StartFailure>>;
+}
+
+/// It starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// The kinds of event that it handles.
+    pub handlers: Vec<String>,
+    /// CPU time of the start, in milliseconds.
+    pub startup_ms: u64,
+}
+
+/// It does not start, or could not be tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartFailure {
+    /// One line.
+    pub message: String,
+    /// Where, in the words of the sources as far as there are source maps. May be empty.
+    pub stack: String,
+    /// It was not the version's fault: nothing was there to start it.
+    pub unavailable: bool,
+}
