@@ -84,7 +84,7 @@ pub trait Fabric: Send + Sync {
         records: Vec<Bytes>,
     ) -> BoxFuture<'a, Result<Position, FabricError>>;
 
-    /// The records after `after`, at most `max` of them.
+    /// The records after `after`, at most `max` of them; fewer if they are large, though more follow. None: that is all.
     fn read<'a>(&'a self, log: &'a str, after: Position, max: usize)
     -> BoxFuture<'a, Result<Vec<Record>, FabricError>>;
 
@@ -103,7 +103,8 @@ pub trait Fabric: Send + Sync {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, FabricError>>;
 
     /// The keys with that prefix that changed after `after`, each as it is now, in the order of their revisions, at most
-    /// `max` of them. Removed keys are among them, unless `after` is 0.
+    /// `max` of them; fewer if they are large, though more follow. None: that is all. Removed keys are among them, unless
+    /// `after` is 0.
     fn changes<'a>(
         &'a self,
         prefix: &'a str,

@@ -1,0 +1,43 @@
+//! The folder: made durable, and held by one process.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::FabricError;
+
+/// Held for as long as anything of this process may still write to the folder.
+pub(super) struct Lock {
+    /// The kernel lets go of the lock when the file is closed, however the process ends.
+    _file: File,
+}
+
+/// Makes the folder, such that it is still there after a loss of power.
+pub(super) fn prepare(dir: &Path) -> Result<(), FabricError> {
+    let failed = FabricError::store("could not make its folder");
+    let made = fs::create_dir_all(dir).and_then(|()| match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync(parent),
+        _ => sync(&PathBuf::from(".")),
+    });
+    made.map_err(failed)
+}
+
+/// Flushes a folder's list of names to the disk.
+pub(super) fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+// === impl Lock ===
+
+impl Lock {
+    pub(super) fn take(dir: &Path) -> Result<Self, FabricError> {
+        let path = dir.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(path);
+        let file = file.map_err(FabricError::store("could not make its lock file"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(FabricError::InUse { dir: dir.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(FabricError::store("could not lock its folder")(source)),
+        }
+    }
+}

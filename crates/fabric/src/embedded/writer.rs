@@ -1,0 +1,173 @@
+//! One thread that writes. What waits for it shares a transaction, and with it one flush of the disk.
+//!
+//! Each command has a savepoint: one that fails takes nothing of the others with it. If the transaction itself fails (the
+//! disk is full, say), it is undone as a whole, and each of its commands is tried alone: those that still fail are told
+//! why. Nothing is acknowledged before its transaction is on the disk.
+
+use std::sync::Arc;
+use std::thread;
+
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::folder;
+use crate::error::FabricError;
+
+/// Commands that wait at most; more wait where they come from.
+const COMMANDS_WAITING_MAX: usize = 1024;
+/// What the commands that wait, or are under way, may hold together, in bytes.
+const BYTES_WAITING_MAX: u32 = 64 * 1024 * 1024;
+/// Commands in one transaction.
+const GROUP_COMMANDS_MAX: usize = 256;
+
+pub(super) struct Writer {
+    /// None only while it is dropped.
+    queue: Option<mpsc::Sender<Queued>>,
+    room: Arc<Semaphore>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+struct Queued {
+    work: Box<dyn Work>,
+    /// Given back once the command is over.
+    _room: OwnedSemaphorePermit,
+}
+
+/// A command, whatever it answers with.
+trait Work: Send {
+    /// Does it within the transaction. Whether it succeeded.
+    fn run(&mut self, connection: &Connection) -> bool;
+
+    /// Tells whoever asked what became of it; `failure` says why the transaction it was in failed.
+    fn answer(self: Box<Self>, failure: Option<FabricError>);
+}
+
+struct Command<T, W, C> {
+    work: W,
+    committed: C,
+    outcome: Result<T, FabricError>,
+    reply: oneshot::Sender<Result<T, FabricError>>,
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Starts the thread. It holds the folder's lock until it has closed the database.
+    pub(super) fn start(connection: Connection, lock: Arc<folder::Lock>) -> Result<Self, FabricError> {
+        let (queue, waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let thread = thread::Builder::new().name("fabric-writer".to_owned()).spawn(move || {
+            write(connection, waiting);
+            drop(lock);
+        });
+        let thread = thread.map_err(FabricError::store("could not start its thread"))?;
+        let room = Arc::new(Semaphore::new(BYTES_WAITING_MAX as usize));
+        Ok(Self { queue: Some(queue), room, thread: Some(thread) })
+    }
+
+    /// Does `work` in a transaction; once that is on the disk, and the work succeeded, calls `committed` (even if the
+    /// caller is gone) and answers. `work` may be called twice, the first time undone.
+    pub(super) async fn submit<T, W, C>(&self, bytes: usize, work: W, committed: C) -> Result<T, FabricError>
+    where
+        T: Send + 'static,
+        W: FnMut(&Connection) -> Result<T, FabricError> + Send + 'static,
+        C: FnOnce(&T) + Send + 'static,
+    {
+        let permits = u32::try_from(bytes).unwrap_or(BYTES_WAITING_MAX).min(BYTES_WAITING_MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| FabricError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        let command = Command { work, committed, outcome: Err(FabricError::Closed), reply };
+        let queue = self.queue.as_ref().ok_or(FabricError::Closed)?;
+        let queued = Queued { work: Box::new(command), _room: room };
+        queue.send(queued).await.map_err(|_| FabricError::Closed)?;
+        answer.await.map_err(|_| FabricError::Closed)?
+    }
+}
+
+impl Drop for Writer {
+    /// Waits for the thread, which first does what is queued: when the fabric is gone, its folder can be opened again.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the fabric's writing thread had panicked");
+        }
+    }
+}
+
+fn write(mut connection: Connection, mut waiting: mpsc::Receiver<Queued>) {
+    let mut group = Vec::with_capacity(GROUP_COMMANDS_MAX);
+    while let Some(first) = waiting.blocking_recv() {
+        group.push(first);
+        while group.len() < GROUP_COMMANDS_MAX
+            && let Ok(next) = waiting.try_recv()
+        {
+            group.push(next);
+        }
+        finish(&mut connection, &mut group);
+    }
+}
+
+fn finish(connection: &mut Connection, group: &mut Vec<Queued>) {
+    let failure = transact(connection, group).err();
+    if failure.is_none() || group.len() == 1 {
+        let mut failure = failure;
+        group.drain(..).for_each(|queued| queued.work.answer(failure.take()));
+        return;
+    }
+    for mut queued in group.drain(..) {
+        let failure = transact(connection, std::slice::from_mut(&mut queued)).err();
+        queued.work.answer(failure);
+    }
+}
+
+/// Runs a group in one transaction. On an error nothing of it was done.
+fn transact(connection: &Connection, group: &mut [Queued]) -> Result<(), FabricError> {
+    let done = run(connection, group);
+    if done.is_err() && !connection.is_autocommit() {
+        execute(connection, "ROLLBACK").map_err(FabricError::store("could not undo a transaction"))?;
+    }
+    done.map_err(FabricError::store("could not commit a transaction"))
+}
+
+fn run(connection: &Connection, group: &mut [Queued]) -> rusqlite::Result<()> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    for queued in group {
+        execute(connection, "SAVEPOINT command")?;
+        if !queued.work.run(connection) {
+            // Where SQLite has undone the whole transaction already, this fails, and so does the group.
+            execute(connection, "ROLLBACK TO command")?;
+        }
+        execute(connection, "RELEASE command")?;
+    }
+    execute(connection, "COMMIT")
+}
+
+fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute(()).map(|_| ())
+}
+
+// === impl Command ===
+
+impl<T, W, C> Work for Command<T, W, C>
+where
+    T: Send,
+    W: FnMut(&Connection) -> Result<T, FabricError> + Send,
+    C: FnOnce(&T) + Send,
+{
+    fn run(&mut self, connection: &Connection) -> bool {
+        self.outcome = (self.work)(connection);
+        self.outcome.is_ok()
+    }
+
+    fn answer(self: Box<Self>, failure: Option<FabricError>) {
+        // The command's own error says more than the transaction's.
+        let outcome = self.outcome.and_then(|value| failure.map_or(Ok(value), Err));
+        if let Ok(value) = &outcome {
+            (self.committed)(value);
+        }
+        if self.reply.send(outcome).is_err() {
+            tracing::debug!("a command of the fabric was carried out after its caller had gone");
+        }
+    }
+}
