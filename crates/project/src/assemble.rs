@@ -13,33 +13,41 @@ use crate::{
     paths::{self, Paths},
     project::{Assets, Project, RunWorkerFirst},
     reader::Reader,
-    secrets::{self, ProcessEnv},
+    secrets::{self, Secrets},
     settings::{self, Settings},
     toml,
     warning::{Warning, WarningKind, Warnings},
 };
 
-pub(crate) fn load(path: &Path, env: Option<&str>, process: ProcessEnv<'_>) -> Result<Project, ProjectError> {
+pub(crate) fn load(path: &Path, env: Option<&str>, secrets: Secrets<'_>) -> Result<Project, ProjectError> {
     let environment = env
         .map(|name| {
             name.parse::<EnvironmentName>()
                 .map_err(|source| ProjectError::EnvironmentName { name: name.to_owned(), source })
         })
         .transpose()?;
+    let redirected = match secrets {
+        Secrets::None => locate::redirected(path)?,
+        Secrets::Files(_) => None,
+    };
+    if let Some(config) = redirected {
+        return load_redirected(path, config, environment);
+    }
     match locate::locate(path)? {
         Target::Script { file } => {
             let name = stem_name(&file);
-            load_bare(name, &locate::folder_of(&file), &file, environment, process)
+            load_bare(name, &locate::folder_of(&file), &file, environment, secrets)
         }
         Target::Bare { folder, main } => {
             let root = paths::canonical(&folder)?;
-            let mut project = load_bare(folder_name(&root), &folder, &main, environment, process)?;
+            let mut project = load_bare(folder_name(&root), &folder, &main, environment, secrets)?;
             project.inputs.extend(locate::candidates(&root));
             Ok(project)
         }
-        Target::Config { folder, file, format, shadowed } => {
+        Target::Config { folder, within, file, format, shadowed } => {
             let source = SourceFile::read(&file)?;
-            let mut project = load_config(&folder, &source, format, environment, process)?;
+            let paths = Paths::new(&folder, &within)?;
+            let mut project = load_config(&paths, &source, format, environment, secrets)?;
             project.warnings.extend(shadowed.into_iter().map(|path| Warning {
                 at: start_of(path),
                 key: None,
@@ -50,19 +58,38 @@ pub(crate) fn load(path: &Path, env: Option<&str>, process: ProcessEnv<'_>) -> R
     }
 }
 
+/// The project that a framework's build made of the one in `folder`. It is made for one environment, which is not in
+/// its config any more.
+fn load_redirected(
+    folder: &Path,
+    config: PathBuf,
+    environment: Option<EnvironmentName>,
+) -> Result<Project, ProjectError> {
+    let Target::Config { folder: root, file, format, .. } = locate::locate(&config)? else {
+        return Err(ProjectError::UnknownFileType { path: config });
+    };
+    let source = SourceFile::read(&file)?;
+    let paths = Paths::new(&root, folder)?;
+    let mut project = load_config(&paths, &source, format, None, Secrets::None)?;
+    project.environment = environment;
+    let kind = WarningKind::Redirected { used: file };
+    project.warnings.push(Warning { at: start_of(folder.to_owned()), key: None, kind });
+    Ok(project)
+}
+
 /// A worker without a config: all defaults, and the secrets beside it.
 fn load_bare(
     name: WorkerName,
     folder: &Path,
     main: &Path,
     environment: Option<EnvironmentName>,
-    process: ProcessEnv<'_>,
+    secrets: Secrets<'_>,
 ) -> Result<Project, ProjectError> {
     let root = paths::canonical(folder)?;
     let mut project = Project::new(name, root);
     project.main = Some(paths::canonical(main)?);
     let mut warnings = Warnings::default();
-    project.secrets = secrets::read(&project.root, environment.as_ref(), None, process, &mut warnings)?;
+    project.secrets = secrets::read(&project.root, environment.as_ref(), None, secrets, &mut warnings)?;
     project.warnings = warnings.finish();
     project.inputs = secrets::candidates(&project.root, environment.as_ref());
     project.environment = environment;
@@ -70,22 +97,23 @@ fn load_bare(
 }
 
 fn load_config(
-    folder: &Path,
+    paths: &Paths,
     source: &SourceFile,
     format: Format,
     environment: Option<EnvironmentName>,
-    process: ProcessEnv<'_>,
+    secrets: Secrets<'_>,
 ) -> Result<Project, ProjectError> {
     let tree = match format {
         Format::Jsonc => jsonc::parse(source)?,
         Format::Toml => toml::parse(source)?,
     };
-    let paths = Paths::new(folder)?;
     let mut reader = Reader::new(source);
     let mut settings = settings::read(&mut reader, source, &tree, environment.as_ref())?;
     let mut taken = std::mem::take(&mut settings.bindings.taken);
     let required = settings.bindings.secrets_required.take();
-    let mut project = resolve(&mut reader, source, &paths, settings, &mut taken);
+    let deploy = std::mem::take(&mut settings.deploy).finish(settings.keep_vars, required.as_deref());
+    let mut project = resolve(&mut reader, source, paths, settings, &mut taken);
+    project.deploy = deploy;
     let mut warnings = reader.warnings;
     reader.problems.check()?;
 
@@ -94,7 +122,7 @@ fn load_config(
     project.inputs.extend(locate::candidates(paths.root()));
     project.inputs.extend(secrets::candidates(paths.root(), environment.as_ref()));
     project.inputs.dedup();
-    let mut found = secrets::read(paths.root(), environment.as_ref(), required.as_deref(), process, &mut warnings)?;
+    let mut found = secrets::read(paths.root(), environment.as_ref(), required.as_deref(), secrets, &mut warnings)?;
     let vars = &project.vars;
     secrets::drop_shadowed(&mut found, &taken, |name| vars.contains_key(name), source, &mut warnings);
     project.vars.retain(|name, _| !found.contains_key(name));
@@ -140,7 +168,7 @@ fn resolve(
     project.bundling.base_dir = base_dir.and_then(|path| paths.folder(reader, &path));
     project.compatibility_flags = settings.compatibility_flags.unwrap_or_default();
     project.limits = settings.limits.unwrap_or_default();
-    project.crons = settings.crons.unwrap_or_default();
+    project.crons = settings.crons;
     project.routes = settings.routes.unwrap_or_default();
     project.dev = settings.dev;
     project.vars = settings.bindings.vars;

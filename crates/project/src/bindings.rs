@@ -68,13 +68,7 @@ fn service(reader: &mut Reader<'_>, at: &At<'_>, taken: &mut Taken) -> Option<Se
     let service =
         fields.require(reader, "service", "the name of a worker").and_then(|at| reader.name::<WorkerName>(&at));
     let entrypoint = fields.get("entrypoint").and_then(|at| reader.text(&at));
-    let props = fields.get("props").and_then(|at| {
-        reader.fields(&at)?;
-        match reader.json(&at)? {
-            serde_json::Value::Object(props) => Some(props),
-            _ => None,
-        }
-    });
+    let props = fields.get("props").and_then(|at| reader.json_object(&at));
     if let Some(at) = fields.get("remote") {
         reader.boolean(&at);
     }

@@ -23,6 +23,7 @@ mod assemble;
 mod assets;
 mod bindings;
 mod bundling;
+mod deploy;
 mod dotenv;
 mod error;
 mod expand;
@@ -44,13 +45,15 @@ mod warning;
 
 use std::path::Path;
 
+use crate::secrets::Secrets;
+
 pub use crate::{
     dotenv::ENV_ENTRIES_MAX,
     error::{Location, Problem, ProblemKind, Problems, ProjectError},
     file::FILE_BYTES_MAX,
     name::{BindingName, CompatibilityDate, Cron, EnvironmentName, InvalidDate, InvalidName, WorkerName},
     project::{
-        AssetRoutes, Assets, Build, Bundling, Dev, DevAddress, HtmlHandling, Limits, ModuleRule, ModuleType,
+        AssetRoutes, Assets, Build, Bundling, Deploy, Dev, DevAddress, HtmlHandling, Limits, ModuleRule, ModuleType,
         NotFoundHandling, Project, Route, RunWorkerFirst, Secret, Service, Var, Zone,
     },
     unavailable::{BindingKind, UnavailableBinding},
@@ -61,5 +64,10 @@ pub use crate::{
 ///
 /// `path` is a script (`.js`, `.mjs`, `.jsx`, `.ts`, `.mts`, `.tsx`), a folder, or a config file.
 pub fn load(path: &Path, env: Option<&str>) -> Result<Project, ProjectError> {
-    assemble::load(path, env, &|name| std::env::var(name).ok())
+    assemble::load(path, env, Secrets::Files(&|name| std::env::var(name).ok()))
+}
+
+/// [`load`] without the secrets of `.dev.vars` and `.env`, which are this machine's and no platform's: what is deployed.
+pub fn load_deployed(path: &Path, env: Option<&str>) -> Result<Project, ProjectError> {
+    assemble::load(path, env, Secrets::None)
 }

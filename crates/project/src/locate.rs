@@ -2,7 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::ProjectError;
+use crate::{
+    error::ProjectError,
+    file::SourceFile,
+    jsonc,
+    reader::{At, Reader},
+};
 
 #[derive(Debug)]
 pub(crate) enum Target {
@@ -14,6 +19,8 @@ pub(crate) enum Target {
         folder: PathBuf,
         file: PathBuf,
         format: Format,
+        /// The folder that paths may not leave, but for a repository around it.
+        within: PathBuf,
         /// Configs in the same folder that are not read.
         shadowed: Vec<PathBuf>,
     },
@@ -27,6 +34,9 @@ pub(crate) enum Format {
 }
 
 const SCRIPT_EXTENSIONS: &[&str] = &["js", "mjs", "jsx", "ts", "mts", "tsx"];
+
+/// Written by plugins that make a worker out of a framework's project; wrangler reads it too.
+const REDIRECT: &str = ".wrangler/deploy/config.json";
 
 /// In wrangler's order of precedence.
 const CONFIGS: &[(&str, Format)] =
@@ -69,7 +79,24 @@ pub(crate) fn locate(path: &Path) -> Result<Target, ProjectError> {
             return Err(ProjectError::UnknownFileType { path: path.to_owned() });
         }
     };
-    Ok(Target::Config { folder: folder_of(path), file: path.to_owned(), format, shadowed: Vec::new() })
+    let folder = folder_of(path);
+    Ok(Target::Config { within: folder.clone(), folder, file: path.to_owned(), format, shadowed: Vec::new() })
+}
+
+/// What a framework's build left for the deployment of `folder`: the config that it wrote.
+pub(crate) fn redirected(folder: &Path) -> Result<Option<PathBuf>, ProjectError> {
+    let Some(redirect) = SourceFile::read_if_present(&folder.join(REDIRECT))? else {
+        return Ok(None);
+    };
+    let tree = jsonc::parse(&redirect)?;
+    let mut reader = Reader::new(&redirect);
+    let at = At { node: &tree, key: String::new() };
+    let path = reader.fields(&at).and_then(|mut fields| {
+        let at = fields.require(&mut reader, "configPath", "the path of a config")?;
+        reader.text(&at)
+    });
+    reader.problems.check()?;
+    Ok(path.map(|path| folder_of(redirect.path()).join(path)))
 }
 
 fn locate_folder(folder: &Path) -> Result<Target, ProjectError> {
@@ -78,6 +105,7 @@ fn locate_folder(folder: &Path) -> Result<Target, ProjectError> {
     if let Some((file, format)) = found.next() {
         return Ok(Target::Config {
             folder: folder.to_owned(),
+            within: folder.to_owned(),
             file,
             format,
             shadowed: found.map(|(file, _)| file).collect(),

@@ -50,11 +50,12 @@ fn route(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Route> {
     Some(Route { pattern: pattern?, zone: id.or(name), custom_domain: custom_domain.unwrap_or(false) })
 }
 
+/// `None` where `triggers` says nothing of them.
 pub(crate) fn crons(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Vec<Cron>> {
     let mut fields = reader.fields(at)?;
-    let crons = fields.get("crons").and_then(|at| reader.each(&at, cron)).unwrap_or_default();
+    let crons = fields.get("crons").and_then(|at| reader.each(&at, cron));
     fields.finish(reader);
-    Some(crons)
+    crons
 }
 
 fn cron(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Cron> {

@@ -21,9 +21,10 @@ pub(crate) struct Paths {
 // === impl Paths ===
 
 impl Paths {
-    pub(crate) fn new(folder: &Path) -> Result<Self, ProjectError> {
+    pub(crate) fn new(folder: &Path, within: &Path) -> Result<Self, ProjectError> {
         let root = canonical(folder)?;
-        let boundary = root.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&root).to_owned();
+        let within = canonical(within)?;
+        let boundary = within.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&within).to_owned();
         Ok(Self { root, boundary })
     }
 

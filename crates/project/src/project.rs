@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, time::Duration};
 
+use serde_json::{Map, Value as Json};
+
 use crate::{
     name::{BindingName, CompatibilityDate, Cron, EnvironmentName, WorkerName},
     unavailable::UnavailableBinding,
@@ -34,9 +36,11 @@ pub struct Project {
     pub unavailable: Vec<UnavailableBinding>,
     pub limits: Limits,
     pub bundling: Bundling,
-    pub crons: Vec<Cron>,
+    /// `None` leaves those alone that are set; an empty list removes them.
+    pub crons: Option<Vec<Cron>>,
     pub routes: Vec<Route>,
     pub dev: Dev,
+    pub deploy: Deploy,
     /// Every file whose content, appearance or disappearance changes this value: the config and the secret files,
     /// whether they exist or not. Sources are not among them; the bundler knows those.
     pub inputs: Vec<PathBuf>,
@@ -196,6 +200,32 @@ pub struct Dev {
     pub host: Option<String>,
 }
 
+/// What the config says about the platform that the worker is deployed to. The objects are as the author wrote them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Deploy {
+    pub account_id: Option<String>,
+    /// Whether the worker answers at the platform's own domain; `None` is: where it has no routes.
+    pub workers_dev: Option<bool>,
+    /// Whether its versions do; `None` is as `workers_dev`.
+    pub preview_urls: Option<bool>,
+    /// Variables that the config does not have are kept.
+    pub keep_vars: bool,
+    pub logpush: Option<bool>,
+    /// `None` is yes.
+    pub upload_source_maps: Option<bool>,
+    pub placement: Option<Map<String, Json>>,
+    pub observability: Option<Map<String, Json>>,
+    pub cache: Option<Map<String, Json>>,
+    /// Of Durable Objects' classes, oldest first.
+    pub migrations: Vec<Map<String, Json>>,
+    /// Workers that are told what became of this one's events.
+    pub tail_consumers: Vec<WorkerName>,
+    /// Each has a `queue`.
+    pub queue_consumers: Vec<Map<String, Json>>,
+    /// Secrets without which the worker must not be deployed.
+    pub secrets_required: Vec<BindingName>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DevAddress {
     Localhost,
@@ -225,9 +255,10 @@ impl Project {
             unavailable: Vec::new(),
             limits: Limits::default(),
             bundling: Bundling::default(),
-            crons: Vec::new(),
+            crons: None,
             routes: Vec::new(),
             dev: Dev::default(),
+            deploy: Deploy::default(),
             inputs: Vec::new(),
             warnings: Vec::new(),
         }

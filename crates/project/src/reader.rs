@@ -222,6 +222,13 @@ impl<'s> Reader<'s> {
         }
     }
 
+    pub(crate) fn json_object(&mut self, at: &At<'_>) -> Option<serde_json::Map<String, serde_json::Value>> {
+        match self.json(at)? {
+            serde_json::Value::Object(object) => Some(object),
+            _ => self.mistyped(at, "an object"),
+        }
+    }
+
     /// Checks the type of a value that has no effect here.
     pub(crate) fn check(&mut self, at: &At<'_>, expected: Type) -> Option<()> {
         match expected {

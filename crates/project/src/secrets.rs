@@ -20,6 +20,15 @@ use crate::{
 /// Looks a name up in the process environment.
 pub(crate) type ProcessEnv<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// Where a project's secrets are.
+#[derive(Clone, Copy)]
+pub(crate) enum Secrets<'a> {
+    /// In its files, and some of them in the process environment.
+    Files(ProcessEnv<'a>),
+    /// Nowhere that this machine knows of.
+    None,
+}
+
 /// All the values of the `.env` files together, after expansion.
 const EXPANDED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -40,9 +49,12 @@ pub(crate) fn read(
     root: &Path,
     environment: Option<&EnvironmentName>,
     required: Option<&[Placed<BindingName>]>,
-    process: ProcessEnv<'_>,
+    secrets: Secrets<'_>,
     warnings: &mut Warnings,
 ) -> Result<BTreeMap<BindingName, Secret>, ProjectError> {
+    let Secrets::Files(process) = secrets else {
+        return Ok(BTreeMap::new());
+    };
     let mut found = find(root, environment, warnings)?;
     let Some(required) = required else {
         return all(found);

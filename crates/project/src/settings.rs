@@ -6,6 +6,7 @@ use crate::{
     assets::{self, AssetSettings},
     bindings::{self, Bindings},
     bundling::{self, BundlingSettings},
+    deploy::{self, DeploySettings},
     error::{ProblemKind, ProjectError},
     file::SourceFile,
     limits,
@@ -30,6 +31,9 @@ pub(crate) struct Settings {
     pub(crate) bundling: BundlingSettings,
     pub(crate) crons: Option<Vec<Cron>>,
     pub(crate) routes: Option<Vec<Route>>,
+    pub(crate) deploy: DeploySettings,
+    /// Of the top level.
+    pub(crate) keep_vars: bool,
     pub(crate) define: BTreeMap<String, String>,
     pub(crate) bindings: Bindings,
     /// Declared at the top level for every environment.
@@ -40,18 +44,9 @@ pub(crate) struct Settings {
 
 /// Keys of wrangler's that change nothing here, or nothing yet. Environments may set them.
 const WITHOUT_EFFECT: &[(&str, Type)] = &[
-    ("account_id", Type::Text),
-    ("workers_dev", Type::Flag),
-    ("preview_urls", Type::Flag),
     ("first_party_worker", Type::Flag),
-    ("logpush", Type::Flag),
-    ("upload_source_maps", Type::Flag),
-    ("placement", Type::Object),
-    ("observability", Type::Object),
-    ("cache", Type::Object),
     ("compliance_region", Type::Text),
     ("previews", Type::Object),
-    ("migrations", Type::List),
     ("logfwdr", Type::Object),
 ];
 
@@ -59,13 +54,11 @@ const WITHOUT_EFFECT: &[(&str, Type)] = &[
 const NOT_SUPPORTED: &[(&str, Type, &str)] = &[
     ("containers", Type::List, "containers are not available yet"),
     ("cloudchamber", Type::Object, "containers are not available yet"),
-    ("tail_consumers", Type::List, "tail workers are not available yet"),
     ("streaming_tail_consumers", Type::List, "tail workers are not available yet"),
     ("python_modules", Type::Object, "Python workers do not run in Selvedge"),
 ];
 
-const TOP_LEVEL_WITHOUT_EFFECT: &[(&str, Type)] =
-    &[("$schema", Type::Text), ("send_metrics", Type::Flag), ("keep_vars", Type::Flag)];
+const TOP_LEVEL_WITHOUT_EFFECT: &[(&str, Type)] = &[("$schema", Type::Text), ("send_metrics", Type::Flag)];
 
 const TOP_LEVEL_NOT_SUPPORTED: &[(&str, Type, &str)] = &[
     ("legacy_env", Type::Flag, "every environment is a worker of its own"),
@@ -90,7 +83,7 @@ const TOP_LEVEL_ONLY: &[&str] = &[
 ];
 
 /// Keys, beside those that declare unavailable bindings, that an environment does not inherit.
-const NOT_INHERITED: &[&str] = &["vars", "define", "services", "version_metadata", "secrets"];
+const NOT_INHERITED: &[&str] = &["vars", "define", "services", "version_metadata", "secrets", "tail_consumers"];
 
 /// Flags of a compatibility list, above which it is a mistake.
 const FLAGS_MAX: usize = 200;
@@ -149,6 +142,8 @@ fn read_level(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Settings {
         bundling: bundling::read(reader, fields),
         crons: fields.get("triggers").and_then(|at| network::crons(reader, &at)),
         routes: network::routes(reader, fields),
+        deploy: deploy::read(reader, fields),
+        keep_vars: false,
         define: fields.get("define").and_then(|at| reader.string_map(&at)).unwrap_or_default(),
         bindings: bindings::read(reader, fields),
         globals: Vec::new(),
@@ -166,6 +161,7 @@ fn read_top_level(reader: &mut Reader<'_>, fields: &mut Fields<'_>, top: &mut Se
     if let Some(alias) = fields.get("alias").and_then(|at| reader.string_map(&at)) {
         top.alias = alias;
     }
+    top.keep_vars = fields.get("keep_vars").and_then(|at| reader.boolean(&at)).unwrap_or_default();
     let globals = unavailable::read_top_level(reader, fields, &mut top.bindings.taken);
     top.globals = globals;
     skim(reader, fields, TOP_LEVEL_WITHOUT_EFFECT, TOP_LEVEL_NOT_SUPPORTED);
@@ -236,6 +232,8 @@ fn inherit(
         bundling: own.bundling.inherit(top.bundling),
         crons: own.crons.or(top.crons),
         routes: own.routes.or(top.routes),
+        deploy: own.deploy.inherit(top.deploy),
+        keep_vars: top.keep_vars,
         define: own.define,
         bindings: own.bindings,
         globals: top.globals,

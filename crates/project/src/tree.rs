@@ -46,6 +46,14 @@ impl Node {
         }
     }
 
+    pub(crate) fn is_object(&self) -> bool {
+        matches!(self.value, Value::Object(_))
+    }
+
+    pub(crate) fn is_array(&self) -> bool {
+        matches!(self.value, Value::Array(_))
+    }
+
     /// The value as JSON, or the node of the TOML date in it, which JSON cannot hold.
     pub(crate) fn to_json(&self) -> Result<serde_json::Value, &Node> {
         Ok(match &self.value {

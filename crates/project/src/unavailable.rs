@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value as Json};
+
 use crate::{
     bindings::Taken,
     name::BindingName,
@@ -14,6 +16,8 @@ use crate::{
 pub struct UnavailableBinding {
     pub name: BindingName,
     pub kind: BindingKind,
+    /// What the author wrote of it; of a file, its `path`.
+    pub fields: Map<String, Json>,
 }
 
 /// What a declared binding is, by the config key that declares it.
@@ -183,17 +187,21 @@ fn read_shapes(
     let mut found = Vec::new();
     for shape in shapes {
         if let Some(at) = fields.get(shape.key) {
-            let names = read_shape(reader, &at, taken, shape).unwrap_or_default();
-            found.extend(names.into_iter().map(|name| UnavailableBinding { name, kind: shape.kind }));
+            found.extend(read_shape(reader, &at, taken, shape).unwrap_or_default());
         }
     }
     found
 }
 
-fn read_shape(reader: &mut Reader<'_>, at: &At<'_>, taken: &mut Taken, shape: &Shape) -> Option<Vec<BindingName>> {
+fn read_shape(
+    reader: &mut Reader<'_>,
+    at: &At<'_>,
+    taken: &mut Taken,
+    shape: &Shape,
+) -> Option<Vec<UnavailableBinding>> {
     match shape.place {
         Place::Each => reader.each(at, |reader, at| binding(reader, at, taken, shape)),
-        Place::One => binding(reader, at, taken, shape).map(|name| vec![name]),
+        Place::One => binding(reader, at, taken, shape).map(|binding| vec![binding]),
         Place::Inside(inner, beside) => {
             let mut fields = reader.fields(at)?;
             for (key, expected) in beside {
@@ -203,24 +211,25 @@ fn read_shape(reader: &mut Reader<'_>, at: &At<'_>, taken: &mut Taken, shape: &S
                     reader.warn(at.node.at, at.key, WarningKind::NotSupported { reason });
                 }
             }
-            let names =
+            let bindings =
                 fields.get(inner).and_then(|at| reader.each(&at, |reader, at| binding(reader, at, taken, shape)));
             fields.finish(reader);
-            names
+            bindings
         }
         Place::Files => {
             let entries = reader.entries(at)?;
             let files = entries.iter().filter_map(|(entry, at)| {
-                reader.text(at)?;
+                let path = reader.text(at)?;
                 let name = reader.key_name(entry, at)?;
-                taken.take(reader, at, &name).then_some(name)
+                let fields = Map::from_iter([("path".to_owned(), Json::String(path))]);
+                taken.take(reader, at, &name).then_some(UnavailableBinding { name, kind: shape.kind, fields })
             });
             Some(files.collect())
         }
     }
 }
 
-fn binding(reader: &mut Reader<'_>, at: &At<'_>, taken: &mut Taken, shape: &Shape) -> Option<BindingName> {
+fn binding(reader: &mut Reader<'_>, at: &At<'_>, taken: &mut Taken, shape: &Shape) -> Option<UnavailableBinding> {
     let mut fields = reader.fields(at)?;
     let name = fields.require(reader, shape.name, "the name of the binding").and_then(|at| taken.name(reader, &at));
     for key in shape.required {
@@ -237,7 +246,7 @@ fn binding(reader: &mut Reader<'_>, at: &At<'_>, taken: &mut Taken, shape: &Shap
     if shape.kind != BindingKind::Unsafe {
         fields.finish(reader);
     }
-    name
+    Some(UnavailableBinding { name: name?, kind: shape.kind, fields: reader.json_object(at)? })
 }
 
 // === impl BindingKind ===

@@ -33,6 +33,8 @@ pub enum WarningKind {
     NoCompatibilityDate { used: CompatibilityDate },
     #[error("this file is ignored, because {} is read first", .used.display())]
     Shadowed { used: PathBuf },
+    #[error("a build made {} of this project: that is deployed", .used.display())]
+    Redirected { used: PathBuf },
     #[error("serves the project's own folder: its config and its secret files would be public")]
     AssetsExposeProject,
     #[error("is ignored, because `{binding}` already binds that name")]

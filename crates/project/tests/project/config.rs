@@ -145,7 +145,7 @@ fn every_format_gives_the_same_project() {
         assert_eq!(project.compatibility_date.to_string(), "2025-03-01");
         assert_eq!(project.compatibility_flags, ["nodejs_compat"]);
         assert_eq!(project.version_metadata.unwrap().as_str(), "VERSION_METADATA");
-        assert_eq!(project.crons[0].as_str(), "*/5 * * * *");
+        assert_eq!(project.crons.unwrap()[0].as_str(), "*/5 * * * *");
     }
 }
 

@@ -59,7 +59,7 @@ fn inheritable_keys_are_inherited_whole_and_replaced_whole() {
     let folder = shop();
     let staging = folder.load_env("staging");
     assert_eq!(staging.main, Some(folder.path("index.js")));
-    assert_eq!(staging.crons.len(), 1);
+    assert_eq!(staging.crons.as_ref().unwrap().len(), 1);
     assert!(!staging.bundling.minify);
     assert_eq!(staging.limits.cpu.unwrap().as_millis(), 20);
     assert_eq!(staging.limits.subrequests, None);

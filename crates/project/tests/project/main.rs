@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod config;
+mod deploy;
 mod environments;
 mod mistakes;
 mod secrets;
