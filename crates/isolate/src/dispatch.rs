@@ -2,6 +2,8 @@
 
 use deno_core::{JsRuntime, scope, v8};
 use selvedge_door::Head;
+use selvedge_model::NamedHandlers;
+use serde::Deserialize;
 
 /// The functions that `bootstrap.js` leaves for the host.
 pub struct Handles {
@@ -11,6 +13,14 @@ pub struct Handles {
     cancel: Option<v8::Global<v8::Function>>,
     hung: Option<v8::Global<v8::Function>>,
     handlers: Option<v8::Global<v8::Function>>,
+}
+
+/// What a worker exports that can answer events.
+#[derive(Debug, Default, Deserialize)]
+pub struct Exports {
+    /// The default export's, or those of the service-worker form.
+    pub handlers: Vec<String>,
+    pub named_handlers: Vec<NamedHandlers>,
 }
 
 /// What an event's body is to JavaScript.
@@ -62,15 +72,20 @@ impl Handles {
     }
 
     /// Before tenant code runs: the bindings as JSON, whether the worker is in the service-worker form, and its
-    /// compatibility date and flags, a line each.
-    pub fn prepare(&self, runtime: &mut JsRuntime, bindings: &str, service_worker: bool, compatibility: &str) {
+    /// compatibility date and flags, a line each. Gives why the worker cannot start, as the JSON of a [`selvedge_model::Failure`].
+    pub fn prepare(
+        &self,
+        runtime: &mut JsRuntime,
+        bindings: &str,
+        service_worker: bool,
+        compatibility: &str,
+    ) -> Option<String> {
         scope!(scope, runtime);
-        let (Some(function), Some(bindings)) = (&self.prepare, v8::String::new(scope, bindings)) else {
-            return;
-        };
+        let (function, bindings) = (self.prepare.as_ref()?, v8::String::new(scope, bindings)?);
         let service_worker = v8::Boolean::new(scope, service_worker);
         let compatibility = text(scope, compatibility.as_bytes());
-        call(scope, function, &[bindings.into(), service_worker.into(), compatibility]);
+        let failure = call(scope, function, &[bindings.into(), service_worker.into(), compatibility])?;
+        failure.is_string().then(|| failure.to_rust_string_lossy(scope))
     }
 
     /// The worker is loaded: its main module's exports, or none in the service-worker form.
@@ -86,16 +101,13 @@ impl Handles {
         call(scope, function, &[namespace]);
     }
 
-    /// The kinds of event that the worker handles.
-    pub fn handlers(&self, runtime: &mut JsRuntime) -> Vec<String> {
+    /// What of the worker can answer events.
+    pub fn exports(&self, runtime: &mut JsRuntime) -> Exports {
         scope!(scope, runtime);
-        let names = self.handlers.as_ref().and_then(|function| call(scope, function, &[]));
-        let Some(names) = names.and_then(|names| v8::Local::<v8::Array>::try_from(names).ok()) else {
-            return Vec::new();
-        };
-        (0..names.length())
-            .filter_map(|index| Some(names.get_index(scope, index)?.to_rust_string_lossy(scope)))
-            .collect()
+        let json = self.handlers.as_ref().and_then(|function| call(scope, function, &[]));
+        let json = json.map(|json| json.to_rust_string_lossy(scope)).unwrap_or_default();
+        // Nothing is said only where the code was stopped, and then the guard says why.
+        serde_json::from_str(&json).unwrap_or_default()
     }
 
     /// An event arrives. Runs its handler up to the first wait for something from outside.

@@ -99,7 +99,7 @@ const TAKE: &str = "ext:selvedge/module_bytes.js";
 /// The specifier of a `cloudflare:` module. The runtime holds them under names of Node's scheme, because `deno_core` lets
 /// modules of that scheme, and of no other that tenants may name, import the runtime's own.
 fn cloudflare_module(name: &str) -> Result<ModuleSpecifier, ModuleLoaderError> {
-    if !["email", "sockets", "workers"].contains(&name) {
+    if !["email", "sockets", "workers", "workflows"].contains(&name) {
         return Err(JsErrorBox::type_error(format!("No such module \"cloudflare:{name}\".")));
     }
     deno_core::url::Url::parse(&format!("node:cloudflare/{name}"))

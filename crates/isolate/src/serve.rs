@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use deno_core::PollEventLoopOptions;
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use selvedge_door::{DoorError, Driver, Event, Head, Inbound, Reset, ResetCode, Side};
-use selvedge_model::{Exception, Failure, Format, LimitError, LimitName, Loaded, Manifest, ModuleKind, Ready, Version};
-use selvedge_runtime::{DoorState, InboundResource};
+use selvedge_model::{
+    Exception, Failure, Format, LimitError, LimitName, Loaded, Manifest, Module, ModuleKind, Ready, Version,
+};
+use selvedge_runtime::{DoorState, InboundResource, ModuleBytes};
 
 use crate::blank::Blank;
-use crate::dispatch::Body;
+use crate::dispatch::{Body, Exports};
 use crate::guard::Verdict;
 use crate::loader;
 
@@ -32,7 +34,10 @@ const STARTUP_WALL_FACTOR: u32 = 10;
 
 /// An event whose work is not over.
 struct Live {
+    /// CPU time that counts towards the limit, in microseconds.
     cpu_us: u64,
+    /// CPU time that no longer does: each message of a WebSocket has its own.
+    renewed_us: u64,
     /// Holds the request id, which is read only when something goes wrong.
     head: Head,
     began: Instant,
@@ -124,19 +129,22 @@ async fn load(blank: &mut Blank, version: Version) -> Result<Loaded, Failure> {
     let limits = &manifest.limits;
     blank.guard.allow_memory(u64::from(limits.memory_mib) * 1024 * 1024);
     blank.clock.advance();
-    let bindings = serde_json::to_string(&manifest.bindings).unwrap_or_default();
     let service_worker = manifest.format == Format::ServiceWorker;
     let compatibility = format!("{}\n{}", manifest.compatibility_date, manifest.compatibility_flags.join("\n"));
-    blank.handles.prepare(&mut blank.runtime, &bindings, service_worker, &compatibility);
     let main = version.modules.iter().find(|module| module.name == manifest.main).cloned();
     let specifier = loader::specifier_of(&manifest.main).map_err(|error| exception("TypeError", &error.to_string()))?;
+    let bindings = bindings(&manifest, &version.modules, &blank.bytes)?;
     blank
         .loader
         .fill(version.modules, &blank.bytes)
         .map_err(|error| exception("TypeError", &format!("a module's name is not a path: {error}")))?;
     let allowed_us = u64::from(limits.startup_ms) * 1_000;
+    // Making the bindings compiles WebAssembly, and looking at exports runs getters: both are a part of the start.
     blank.guard.begin(0, 0, allowed_us, true);
-    let result = if service_worker || main.is_some_and(|module| module.kind == ModuleKind::Script) {
+    let unprepared = blank.handles.prepare(&mut blank.runtime, &bindings, service_worker, &compatibility);
+    let result = if let Some(failure) = unprepared {
+        Err(serde_json::from_str(&failure).unwrap_or_else(|_| exception("Error", &failure)))
+    } else if service_worker || main.is_some_and(|module| module.kind == ModuleKind::Script) {
         run_script(blank, &specifier)
     } else {
         let wall = Duration::from_millis(u64::from(limits.startup_ms)) * STARTUP_WALL_FACTOR;
@@ -148,15 +156,38 @@ async fn load(blank: &mut Blank, version: Version) -> Result<Loaded, Failure> {
             }
         }
     };
-    // Looking at exports runs tenant code too, where they have getters.
-    let handlers = if result.is_ok() { blank.handles.handlers(&mut blank.runtime) } else { Vec::new() };
+    let exports = if result.is_ok() { blank.handles.exports(&mut blank.runtime) } else { Exports::default() };
     let startup_us = blank.guard.end();
     blank.guard.check_buffers();
     if let Some(verdict) = blank.guard.verdict() {
         return Err(limit_failure(&manifest, verdict.limit, verdict.used, verdict.allowed, verdict.place, ""));
     }
     result?;
-    Ok(Loaded { handlers, startup_us })
+    Ok(Loaded { handlers: exports.handlers, named_handlers: exports.named_handlers, startup_us })
+}
+
+/// The bindings as the runtime reads them. Those whose value is a module of the version name its specifier; `bytes` has
+/// it, whatever else the module is.
+fn bindings(manifest: &Manifest, modules: &[Module], bytes: &ModuleBytes) -> Result<String, Failure> {
+    let mut bindings = manifest.bindings.clone();
+    for binding in &mut bindings {
+        let kind = match binding.kind.as_str() {
+            "wasm_module" => "wasm",
+            "text_blob" => "text",
+            "data_blob" => "data",
+            _ => continue,
+        };
+        let Some(module) = modules.iter().find(|module| Some(&module.name) == binding.id.as_ref()) else {
+            let part = binding.id.as_deref().unwrap_or_default();
+            let message = format!("the binding \"{}\" is the module \"{part}\", which is missing", binding.name);
+            return Err(exception("TypeError", &message));
+        };
+        let specifier =
+            loader::specifier_of(&module.name).map_err(|error| exception("TypeError", &error.to_string()))?;
+        bytes.insert(specifier.to_string(), kind, module.body.clone());
+        binding.id = Some(specifier.to_string());
+    }
+    serde_json::to_string(&bindings).map_err(|error| exception("TypeError", &error.to_string()))
 }
 
 fn run_script(blank: &mut Blank, specifier: &deno_core::ModuleSpecifier) -> Result<(), Failure> {
@@ -308,8 +339,7 @@ impl Serving {
                 let Some(before) = self.live.get(&stream).map(|live| live.cpu_us) else {
                     return;
                 };
-                self.current = Some(stream);
-                self.blank.guard.begin(stream, before, self.cpu_allowed_us(), false);
+                self.begin_turn(stream, before);
                 self.blank.handles.cancel(&mut self.blank.runtime, stream);
                 self.end_turn(stream);
             }
@@ -335,10 +365,9 @@ impl Serving {
             }
         };
         self.busy = true;
-        self.live.insert(stream, Live { cpu_us: 0, head: head.clone(), began: Instant::now() });
+        self.live.insert(stream, Live { cpu_us: 0, renewed_us: 0, head: head.clone(), began: Instant::now() });
         let effects = self.driver.mux().effects();
-        self.current = Some(stream);
-        self.blank.guard.begin(stream, 0, self.cpu_allowed_us(), false);
+        self.begin_turn(stream, 0);
         self.blank.handles.dispatch(&mut self.blank.runtime, stream, head, body);
         self.end_turn(stream);
         if self.live.contains_key(&stream) {
@@ -361,17 +390,27 @@ impl Serving {
         self.fresh.iter().any(|(fresh, effects)| *fresh == stream && *effects == now)
     }
 
+    /// Begins a turn that is one event's alone, which has used so much CPU time before.
+    fn begin_turn(&mut self, stream: u32, before_us: u64) {
+        self.current = Some(stream);
+        self.door().begin_turn(Some(stream));
+        self.blank.guard.begin(stream, before_us, self.cpu_allowed_us(), false);
+    }
+
     /// Ends a turn that was one event's alone.
     fn end_turn(&mut self, stream: u32) {
         let used = self.blank.guard.end();
         self.check_memory(used);
-        let door = self.door();
-        door.take_ended(|ended| {
-            self.live.remove(&ended);
-        });
         if let Some(live) = self.live.get_mut(&stream) {
             live.cpu_us += used;
         }
+        self.tell_ended();
+    }
+
+    /// Tells the edge of the events that ended in this turn, and forgets them.
+    fn tell_ended(&mut self) {
+        let door = self.door();
+        door.tell_ended(|ended| self.live.remove(&ended).map_or(0, |live| live.renewed_us + live.cpu_us));
     }
 
     /// Looks whether the isolate holds more memory than it may: at each turn's end at what is counted as it is taken,
@@ -397,18 +436,16 @@ impl Serving {
         let used = self.blank.guard.end();
         self.door().take_renewed(|stream| {
             if let Some(live) = self.live.get_mut(&stream) {
-                live.cpu_us = 0;
+                live.renewed_us += std::mem::take(&mut live.cpu_us);
             }
         });
         self.check_memory(used);
         self.charge(used);
+        // Events that ended before a limit was exceeded are not among those that it ends.
+        self.tell_ended();
         if let Some(verdict) = self.blank.guard.verdict() {
             return Some(verdict);
         }
-        let door = self.door();
-        door.take_ended(|ended| {
-            self.live.remove(&ended);
-        });
         match polled {
             Poll::Ready(Ok(())) if !self.live.is_empty() => {
                 self.blank.guard.begin(0, before, self.cpu_allowed_us(), false);
@@ -417,7 +454,7 @@ impl Serving {
                 cx.waker().wake_by_ref();
             }
             Poll::Ready(Err(error)) => {
-                report(&door, &error);
+                report(&self.door(), self.blank.clock.now_ms(), &error);
                 cx.waker().wake_by_ref();
             }
             _ => {}
@@ -460,7 +497,7 @@ impl Serving {
             }
             tracing::debug!(elapsed = ?live.began.elapsed(), "an event ends with its isolate");
             mux.reset(*stream, &Reset::new(ResetCode::Limit, failure(&request_id_of(&live.head))));
-            mux.done(*stream, live.cpu_us);
+            mux.done(*stream, live.renewed_us + live.cpu_us);
         }
         // The edge going away meanwhile is what is wanted anyway.
         let _ = poll_fn(|cx| self.driver.poll_flush(cx)).await;
@@ -472,12 +509,17 @@ impl Serving {
     }
 }
 
-fn report(door: &DoorState, error: &CoreError) {
+fn report(door: &DoorState, now_ms: u64, error: &CoreError) {
     let Failure::Exception { exception, .. } = core_failure(error) else {
         return;
     };
-    let stack: String = exception.stack.chars().take(STACK_CHARS_MAX).collect();
-    let record = serde_json::json!({ "level": "error", "message": [stack], "during": "event loop" });
+    let record = serde_json::json!({
+        "level": "error",
+        "timestamp": now_ms,
+        "message": [exception.stack],
+        "during": "event loop",
+        "exception": exception,
+    });
     door.log(0, &record.to_string());
 }
 

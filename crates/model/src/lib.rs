@@ -17,7 +17,7 @@ pub use deploy::{
 pub use failure::{Exception, Failure, LimitError, LimitName, Place};
 pub use ids::{AccountId, BlobHash, IdError, VersionId, WorkerKey, WorkerName};
 pub use limits::Limits;
-pub use manifest::{Binding, Format, LoadError, Loaded, Manifest, Module, ModuleKind, Ready, Version};
+pub use manifest::{Binding, Format, LoadError, Loaded, Manifest, Module, ModuleKind, NamedHandlers, Ready, Version};
 pub use route::{HostWildcard, ROUTE_BYTES_MAX, RouteError, RoutePattern, RouteScheme, Specificity, is_host_name};
 pub use trace::{
     ConsumedEvent, Outcome, ScriptVersion, Trace, TraceEvent, TraceException, TraceLog, TraceOf, TraceRequest,

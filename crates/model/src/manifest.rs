@@ -185,10 +185,21 @@ pub struct Ready {
 /// A version runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loaded {
-    /// The kinds of event that the worker handles.
+    /// What the default export answers to, or what the service-worker form listens to: kinds of event, and methods of RPC.
     pub handlers: Vec<String>,
+    /// What the other exports answer to.
+    #[serde(default)]
+    pub named_handlers: Vec<NamedHandlers>,
     /// CPU time of the start, in microseconds.
     pub startup_us: u64,
+}
+
+/// What an export of a worker answers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedHandlers {
+    pub name: String,
+    /// Kinds of event and methods of RPC; `class` for Durable Objects and Workflows.
+    pub handlers: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -276,7 +287,11 @@ mod tests {
     #[test]
     fn a_ready_reads_back_as_it_was_written() {
         let ready = Ready {
-            loaded: Ok(Loaded { handlers: vec!["fetch".into()], startup_us: 5 }),
+            loaded: Ok(Loaded {
+                handlers: vec!["fetch".into()],
+                named_handlers: vec![NamedHandlers { name: "Counter".into(), handlers: vec!["class".into()] }],
+                startup_us: 5,
+            }),
             code_caches: vec![("index.js".into(), Bytes::from_static(b"xyz"))],
         };
         assert_eq!(Ready::decode(ready.encode().unwrap()).unwrap(), ready);

@@ -16,11 +16,14 @@ const {
   ArrayPrototypeJoin,
   ArrayPrototypePush,
   MathFloor,
+  NumberPrototypeToString,
   ObjectPrototypeIsPrototypeOf,
   PromisePrototypeCatch,
   SafeWeakMap,
   String,
+  StringPrototypeCharCodeAt,
   StringPrototypeIndexOf,
+  StringPrototypePadStart,
   StringPrototypeSlice,
   StringPrototypeSplit,
   StringPrototypeToLowerCase,
@@ -189,6 +192,17 @@ function splitBody(body) {
   return { bytes: typeof source.body === "string" ? core.encode(source.body) : source.body, readable: null };
 }
 
+/** JSON in ASCII: a head block has bytes, and whoever reads meta takes them for UTF-8. */
+function inAscii(json) {
+  if (core.byteLength(json) === json.length) return json;
+  let ascii = "";
+  for (let i = 0; i < json.length; i++) {
+    const code = StringPrototypeCharCodeAt(json, i);
+    ascii += code < 128 ? json[i] : "\\u" + StringPrototypePadStart(NumberPrototypeToString(code, 16), 4, "0");
+  }
+  return ascii;
+}
+
 /**
  * Asks something of the world: opens a stream, sends the body, gives the answer.
  * @param {{ target: string, method: string, url: string, meta: string, headers: string }} head
@@ -200,7 +214,7 @@ function splitBody(body) {
  */
 async function ask(head, body, signal = undefined, more = false) {
   const { bytes, readable } = splitBody(body);
-  const block = ArrayPrototypeJoin([head.target, head.method, head.url, head.meta], "\n") + head.headers;
+  const block = ArrayPrototypeJoin([head.target, head.method, head.url, inAscii(head.meta)], "\n") + head.headers;
   const stream = op_door_open(block, bytes, more || readable !== null);
   if (readable !== null) PromisePrototypeCatch(pump(stream, readable), () => {});
   let onAbort;

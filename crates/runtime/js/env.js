@@ -1,7 +1,8 @@
 // The bindings of a worker: what `env` holds.
 (function () {
 const { core, primordials } = __bootstrap;
-const { Error, JSONParse, ObjectDefineProperty, ObjectPrototypeIsPrototypeOf, Proxy, ReflectGet, TypeError } = primordials;
+const { op_module_bytes, op_module_text } = core.ops;
+const { JSONParse, ObjectDefineProperty, ObjectPrototypeIsPrototypeOf, TypeError } = primordials;
 
 /** The one `env` of this isolate; `cloudflare:workers` exports it too. */
 const env = {};
@@ -16,15 +17,23 @@ function fill(bindings) {
   for (const binding of bindings) {
     if (binding.kind === "text" || binding.kind === "secret") processEnv[binding.name] = binding.text;
     else if (binding.kind === "json") processEnv[binding.name] = binding.json;
-    const make = makers[binding.kind];
-    const value = make === undefined ? unavailable(binding) : make(binding);
     ObjectDefineProperty(env, binding.name, {
       __proto__: null,
-      value,
+      value: valueOf(binding),
       writable: true,
       enumerable: true,
       configurable: true,
     });
+  }
+}
+
+function valueOf(binding) {
+  const make = makers[binding.kind];
+  if (make === undefined) return core.loadExtScript("ext:selvedge/unavailable.js").unavailable(binding);
+  try {
+    return make(binding);
+  } catch (error) {
+    throw new TypeError(`the binding "${binding.name}" (${binding.kind}) cannot be made: ${error.message}`);
   }
 }
 
@@ -33,10 +42,14 @@ const makers = {
   text: (binding) => binding.text,
   secret: (binding) => binding.text,
   json: (binding) => JSONParse(binding.json),
-  data: (binding) => binding.data,
+  ratelimit: (binding) => core.loadExtScript("ext:selvedge/rate_limit.js").rateLimit(binding.name),
   version_metadata: (binding) => ({ id: binding.id, tag: binding.tag, timestamp: binding.timestamp }),
   service: (binding) => core.loadExtScript("ext:selvedge/service.js").serviceBinding(`service:${binding.name}`),
   assets: (binding) => fetcher(`assets:${binding.name}`),
+  // Their id is the specifier of a module of the version.
+  data_blob: (binding) => op_module_bytes(binding.id).buffer,
+  text_blob: (binding) => op_module_text(binding.id),
+  wasm_module: (binding) => new WebAssembly.Module(op_module_bytes(binding.id)),
 };
 
 /** A binding with `fetch` alone. */
@@ -51,27 +64,6 @@ function fetcher(target) {
       return await send(target, request);
     }
   })();
-}
-
-/** A binding whose service this build does not have: there to be tested for, and clear when used. */
-function unavailable(binding) {
-  const explain = (property) =>
-    new Error(
-      `binding "${binding.name}" (${binding.kind}) is not available yet: "${binding.name}.${property}" was used, ` +
-        `but this version of Selvedge does not serve ${binding.kind} bindings`,
-    );
-  return new Proxy({}, {
-    __proto__: null,
-    get(target, property, receiver) {
-      if (typeof property === "symbol" || property === "then" || property === "toJSON") {
-        return ReflectGet(target, property, receiver);
-      }
-      throw explain(property);
-    },
-    set(_target, property) {
-      throw new TypeError(`"${binding.name}.${String(property)}" cannot be assigned: it is a binding`);
-    },
-  });
 }
 
 return { env, fetcher, fill, processEnv };

@@ -77,7 +77,10 @@ class Invocation {
     this.cancelled = false;
     this.passThrough = false;
     this.waiting = 0;
+    /** Something that the event waited for failed. */
     this.failed = false;
+    /** Answers an event whose answer tells how all of its work ended, once its handler is through. */
+    this.conclude = undefined;
   }
 
   /** Holds the event open until `promise` settles. */
@@ -88,6 +91,7 @@ class Invocation {
       this.settle();
     };
     PromisePrototypeThen(PromiseResolve(promise), settled, (error) => {
+      this.failed = true;
       reportException(this.stream, error, "waitUntil");
       settled();
     });
@@ -95,7 +99,10 @@ class Invocation {
 
   /** Tells the host when nothing is left to do. */
   settle() {
-    if (this.responded && this.waiting === 0 && leave(this)) {
+    if (this.waiting !== 0) return;
+    if (!this.responded) {
+      this.conclude?.();
+    } else if (leave(this)) {
       if (this.bodyRid !== undefined) core.tryClose(this.bodyRid);
       op_event_done(this.stream);
     }
@@ -152,8 +159,7 @@ class ExecutionContext {
 }
 
 function reportException(stream, error, during) {
-  const { logRecord } = core.loadExtScript("ext:selvedge/globals.js");
-  logRecord(stream, "error", [errorText(error)], during);
+  core.loadExtScript("ext:selvedge/console.js").logException(stream, exceptionReport(error), during);
 }
 
 /** The most of an exception's message and stack that is reported, in UTF-16 units. */
@@ -195,8 +201,6 @@ function exceptionReport(error) {
 }
 
 // === the worker's handlers ===
-
-const HANDLER_NAMES = ["fetch", "scheduled", "queue", "email", "tail", "trace", "alarm", "test"];
 
 function isClass(value) {
   return typeof value === "function";
@@ -491,40 +495,6 @@ function fetchEventClass() {
   return FetchEventClass;
 }
 
-// === scheduled events ===
-
-function dispatchScheduled(stream, entrypoint, meta) {
-  const { cron, scheduledTime } = JSONParse(meta);
-  const invocation = new Invocation(stream, null);
-  live.set(stream, invocation);
-  const previous = getAsyncContext();
-  setAsyncContext(invocation);
-  let noRetry = false;
-  const controller = new (core.loadExtScript("ext:selvedge/globals.js").ScheduledController)(cron, scheduledTime, () => {
-    noRetry = true;
-  });
-  const finished = () => {
-    if (!invocation.responded) finish(invocation, "200\n\n" + JSONStringify({ outcome: "ok", noRetry }), "ok");
-  };
-  const failed = (error) => invocation.fail(exceptionReport(error));
-  try {
-    const ctx = new ExecutionContext(invocation, "");
-    let result;
-    if (worker.listeners.scheduled !== undefined) {
-      const { ScheduledEvent } = core.loadExtScript("ext:selvedge/globals.js");
-      const event = new ScheduledEvent(controller, (promise) => invocation.waitUntil(promise));
-      for (const listener of worker.listeners.scheduled) listener.call(globalThis, event);
-    } else {
-      result = handlerOf("scheduled", entrypoint, ctx)(controller);
-    }
-    PromisePrototypeThen(PromiseResolve(result), finished, failed);
-  } catch (error) {
-    failed(error);
-  } finally {
-    setAsyncContext(previous);
-  }
-}
-
 // === the host's handles ===
 
 /**
@@ -549,7 +519,9 @@ function dispatch(stream, target, method, url, meta, headers, body, rest) {
     case "websocket":
       return dispatchFetch(stream, entrypoint, method, url, meta, headers, undefined, body);
     case "scheduled":
-      return dispatchScheduled(stream, entrypoint, meta);
+      return core.loadExtScript("ext:selvedge/triggers.js").dispatchScheduled(stream, entrypoint, meta);
+    case "tail":
+      return core.loadExtScript("ext:selvedge/triggers.js").dispatchTail(stream, entrypoint, body);
     case "rpc":
       return core.loadExtScript("ext:selvedge/rpc.js").dispatchRpc(stream, entrypoint, meta, body, rest);
     default:
@@ -580,6 +552,12 @@ function hung() {
   MapPrototypeForEach(live, (invocation) => ArrayPrototypePush(waiting, invocation));
   for (let i = 0; i < waiting.length; i++) {
     const invocation = waiting[i];
+    if (!invocation.responded && invocation.conclude !== undefined) {
+      // Its handler is through: only `waitUntil` waits in vain.
+      invocation.waiting = 0;
+      invocation.settle();
+      continue;
+    }
     if (!invocation.responded) {
       invocation.fail({
         __proto__: null,
@@ -619,11 +597,18 @@ function forget() {
 /** The worker's compatibility date and flags: a line each. */
 let compatibility = "";
 
-/** Before the worker's code is evaluated. */
+/**
+ * Before the worker's code is evaluated.
+ * @returns {string | undefined} why the worker cannot start, as JSON
+ */
 function prepare(bindings, serviceWorker, compatibilityText) {
   compatibility = compatibilityText;
   core.setHandledPromiseRejectionHandler(core.loadExtScript("ext:selvedge/globals.js").rejectionHandled);
-  fill(JSONParse(bindings));
+  try {
+    fill(JSONParse(bindings));
+  } catch (error) {
+    return JSONStringify(exceptionReport(error));
+  }
   if (serviceWorker) {
     // In the service-worker form bindings are globals.
     for (const name of Object.keys(env)) globalThis[name] = env[name];
@@ -670,13 +655,46 @@ function waitUntil(promise) {
   invocation.waitUntil(promise);
 }
 
-/** What a worker exports that can answer events: for the host to say what it deployed. */
+/** What of the worker can answer events, as JSON: for the host to say what it deployed. */
 function handlers() {
-  const exported = worker.exports.default;
-  if (worker.format === "service-worker") return Object.keys(worker.listeners);
-  if (isClass(exported)) return HANDLER_NAMES.filter((name) => typeof exported.prototype?.[name] === "function");
-  return HANDLER_NAMES.filter((name) => typeof exported?.[name] === "function");
+  const listeners = worker.format === "service-worker" ? worker.listeners : undefined;
+  return core.loadExtScript("ext:selvedge/exports.js").describe(worker.exports, listeners);
 }
 
-return { cancel, codingOf, compatibility: () => compatibility, current, dispatch, exported, loopbacks, exceptionReport, ExecutionContext, forget, handlers, hung, Invocation, listen, live, prepare, start, waitUntil, errorText, handlerOf, finish };
+/** What `addEventListener` registered for a kind of event. */
+function listeners(kind) {
+  return worker.listeners[kind];
+}
+
+/** Whether an entrypoint has a handler for a kind of event. */
+function handles(kind, entrypoint) {
+  const exported = worker.exports[entrypoint === "" ? "default" : entrypoint];
+  return typeof (isClass(exported) ? exported.prototype?.[kind] : exported?.[kind]) === "function";
+}
+
+return {
+  cancel,
+  codingOf,
+  compatibility: () => compatibility,
+  current,
+  dispatch,
+  errorText,
+  exceptionReport,
+  ExecutionContext,
+  exported,
+  finish,
+  forget,
+  handlerOf,
+  handlers,
+  handles,
+  hung,
+  Invocation,
+  listen,
+  listeners,
+  live,
+  loopbacks,
+  prepare,
+  start,
+  waitUntil,
+};
 })();

@@ -2,13 +2,8 @@
 // every evaluated script costs memory in every isolate.
 (function () {
 const { core, primordials } = __bootstrap;
-const { op_log } = core.ops;
 const {
-  ArrayPrototypeMap,
-  Error,
   EvalError,
-  JSONStringify,
-  ObjectDefineProperties,
   ObjectDefineProperty,
   ObjectGetOwnPropertySymbols,
   ObjectSetPrototypeOf,
@@ -17,8 +12,6 @@ const {
   PromisePrototypeThen,
   SafeSet,
   String,
-  StringPrototypeEndsWith,
-  StringPrototypeSlice,
   SymbolPrototypeGetDescription,
   SymbolToStringTag,
   TypeError,
@@ -34,9 +27,9 @@ const abortSignal = core.loadExtScript("ext:deno_web/03_abort_signal.js");
 const http = core.loadExtScript("ext:selvedge/http.js");
 const headers = core.loadExtScript("ext:deno_fetch/20_headers.js");
 const streams = core.loadExtScript("ext:deno_web/06_streams.js");
-const { Console } = core.loadExtScript("ext:deno_web/01_console.js");
 const clock = core.loadExtScript("ext:selvedge/clock.js");
 const events = core.loadExtScript("ext:selvedge/events.js");
+const { logRecord, makeConsole } = core.loadExtScript("ext:selvedge/console.js");
 
 const { ExtendableEvent, FetchEvent, ScheduledController, ScheduledEvent, TailEvent, TraceEvent } = eventClasses();
 
@@ -118,30 +111,6 @@ function tag(prototype, name) {
   ObjectDefineProperty(prototype, SymbolToStringTag, { __proto__: null, value: name, configurable: true });
 }
 
-// === console ===
-
-const LEVELS = ["debug", "log", "info", "warn", "error"];
-
-/** Sends one log record to the host, under the event whose code is running. */
-function logRecord(stream, level, message, during = undefined) {
-  // Put together by hand: a worker may have given all objects, or all arrays, a toJSON.
-  let lines = "";
-  for (let i = 0; i < message.length; i++) lines += (i === 0 ? "" : ",") + JSONStringify(message[i]);
-  const tail = during === undefined ? "" : ',"during":' + JSONStringify(during);
-  op_log(stream, '{"level":' + JSONStringify(level) + ',"message":[' + lines + "]" + tail + "}");
-}
-
-function installConsole() {
-  const console = new Console((text, level) => {
-    // The text ends with the line feed that a terminal would want.
-    const line = StringPrototypeEndsWith(text, "\n") ? StringPrototypeSlice(text, 0, -1) : text;
-    logRecord(events.current()?.stream ?? 0, LEVELS[level] ?? "log", [line]);
-  });
-  // As in Chrome's console: the same console, for whoever wants one with a name.
-  define(console, "context", { context() { return console; } }.context, true);
-  return console;
-}
-
 // === exceptions that nothing caught ===
 
 /** What no code can catch any more, under the event that it belongs to as far as that can be told. */
@@ -163,7 +132,8 @@ function rejectionUnhandled(promise, reason) {
   const notice = new PromiseRejectionEvent("unhandledrejection", { cancelable: true, promise, reason });
   globalThis.dispatchEvent(notice);
   if (!notice.defaultPrevented) {
-    logRecord(events.current()?.stream ?? 0, "error", ["Uncaught (in promise) " + events.errorText(reason)], "uncaught");
+    const text = "Uncaught (in promise) " + events.errorText(reason);
+    logRecord(events.current()?.stream ?? 0, "error", text, ',"during":"uncaught"');
   }
   // Nothing is left to do for the host, and the isolate goes on.
   return true;
@@ -440,7 +410,7 @@ function installGlobals() {
   for (const name in EAGER) define(prototype, name, EAGER[name]);
   for (const name of STREAM_CLASSES) define(prototype, name, streams[name]);
   for (const name in LAZY) lazy(OWN.has(name) ? scope : prototype, name, LAZY[name]);
-  define(scope, "console", installConsole());
+  define(scope, "console", makeConsole());
   define(scope, "Date", clock.frozenDate());
   define(prototype, "fetch", {
     fetch(input, init) {
@@ -498,9 +468,10 @@ return {
   ExtendableEvent,
   FetchEvent,
   installGlobals,
-  logRecord,
   rejectionHandled,
   ScheduledController,
   ScheduledEvent,
+  TailEvent,
+  TraceEvent,
 };
 })();

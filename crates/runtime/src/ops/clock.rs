@@ -18,6 +18,11 @@ impl Clock {
         // Time seen by a worker never goes back, whatever the machine's clock does.
         self.0.set(self.0.get().max(now.as_millis() as f64));
     }
+
+    /// Milliseconds since the Unix epoch, as code sees them.
+    pub fn now_ms(&self) -> u64 {
+        self.0.get() as u64
+    }
 }
 
 /// Milliseconds since the Unix epoch when code last began to run.

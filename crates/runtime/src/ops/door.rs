@@ -20,8 +20,10 @@ use tokio::sync::oneshot;
 pub struct DoorState {
     pub mux: Arc<Mux>,
     replies: RefCell<HashMap<u32, oneshot::Receiver<Result<Reply, Reset>>>>,
-    /// Events whose work ended since the host last asked.
-    ended: RefCell<Vec<u32>>,
+    /// Events whose work ended since the host last asked, and whether their answer's frame said so.
+    ended: RefCell<Vec<(u32, bool)>>,
+    /// The event whose turn it is, where it is one event's alone.
+    turn: Cell<Option<u32>>,
     /// Events that something new arrived for since the host last asked.
     renewed: RefCell<Vec<u32>>,
     /// Bytes logged by each live event.
@@ -39,6 +41,7 @@ impl DoorState {
             mux,
             replies: RefCell::default(),
             ended: RefCell::default(),
+            turn: Cell::new(None),
             renewed: RefCell::default(),
             logged: RefCell::default(),
             log_bytes_max,
@@ -52,25 +55,33 @@ impl DoorState {
         self.started.set(true);
     }
 
-    /// Gives each event whose work ended since the last call.
-    pub fn take_ended(&self, mut each: impl FnMut(u32)) {
-        for stream in self.ended.borrow_mut().drain(..) {
+    /// Says whose turn of code begins.
+    pub fn begin_turn(&self, event: Option<u32>) {
+        self.turn.set(event);
+    }
+
+    /// Tells the edge of each event whose work ended in the turn of code that is over. `cpu_us` forgets an event and gives
+    /// its CPU time, in microseconds.
+    pub fn tell_ended(&self, mut cpu_us: impl FnMut(u32) -> u64) {
+        self.turn.set(None);
+        for (stream, answered) in self.ended.borrow_mut().drain(..) {
             let mut logged = self.logged.borrow_mut();
             logged.remove(&stream);
             // What is logged outside of events is counted between the ends of two.
             logged.remove(&0);
             drop(logged);
-            each(stream);
+            let cpu_us = cpu_us(stream);
+            if answered {
+                self.mux.spent(stream, cpu_us);
+            } else {
+                self.mux.done(stream, cpu_us);
+            }
         }
     }
 
     /// Gives each event that something new arrived for since the last call: its CPU time starts anew.
     pub fn take_renewed(&self, each: impl FnMut(u32)) {
         self.renewed.borrow_mut().drain(..).for_each(each);
-    }
-
-    fn end(&self, stream: u32) {
-        self.ended.borrow_mut().push(stream);
     }
 
     /// Sends a log record, as long as its event has not logged more than it may.
@@ -177,13 +188,16 @@ fn respond(state: &OpState, stream: u32, head: &[u8], body: Bytes, done: bool) {
         return;
     }
     // What fits in one frame arrives whole, and the edge can count it itself.
-    if body.len() > DATA_BYTES_MAX {
-        door.mux.respond(stream, &with_length(head, body.len()), body, true, done);
+    let whole = body.len() <= DATA_BYTES_MAX;
+    // The CPU time of a turn that is another's too is known only after it.
+    let answered = done && whole && door.turn.get() == Some(stream);
+    if whole {
+        door.mux.respond(stream, head, body, true, answered);
     } else {
-        door.mux.respond(stream, head, body, true, done);
+        door.mux.respond(stream, &with_length(head, body.len()), body, true, false);
     }
     if done {
-        door.end(stream);
+        door.ended.borrow_mut().push((stream, answered));
     }
 }
 
@@ -234,13 +248,12 @@ pub fn op_respond_start(state: &mut OpState, stream: u32, #[string(onebyte)] hea
     }
 }
 
-/// Says that an event's work is over.
+/// Says that an event's work is over. The edge is told at the end of the turn.
 #[op2(fast)]
 pub fn op_event_done(state: &mut OpState, stream: u32) {
     let door = door(state);
     if !(door.condemned)() {
-        door.mux.done(stream, 0);
-        door.end(stream);
+        door.ended.borrow_mut().push((stream, false));
     }
 }
 

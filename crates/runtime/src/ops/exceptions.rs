@@ -5,6 +5,7 @@ use std::rc::Rc;
 use deno_core::error::JsError;
 use deno_core::{JsRuntime, op2, v8};
 
+use super::clock::Clock;
 use super::door::DoorState;
 
 /// Logs an exception that no handler of the worker wanted. Unlike deno_core's op, it leaves the isolate running.
@@ -12,14 +13,25 @@ use super::door::DoorState;
 pub fn op_exception_uncaught<'s>(scope: &mut v8::PinScope<'s, '_>, exception: v8::Local<'s, v8::Value>, promise: bool) {
     let stream = event_of(scope);
     let error = JsError::from_v8_exception(scope, exception);
-    let text = error.stack.clone().unwrap_or_else(|| error.exception_message.clone());
-    let text = if promise { format!("Uncaught (in promise) {text}") } else { format!("Uncaught {text}") };
-    let record = serde_json::json!({ "level": "error", "message": [text], "during": "uncaught" }).to_string();
+    let stack = error.stack.clone().unwrap_or_else(|| error.exception_message.clone());
     let state = JsRuntime::op_state_from(scope);
-    let door = state.borrow().try_borrow::<Rc<DoorState>>().map(Rc::clone);
-    if let Some(door) = door {
-        door.log(stream, &record);
-    }
+    let state = state.borrow();
+    let Some(door) = state.try_borrow::<Rc<DoorState>>() else {
+        return;
+    };
+    let text = if promise { format!("Uncaught (in promise) {stack}") } else { format!("Uncaught {stack}") };
+    let record = serde_json::json!({
+        "level": "error",
+        "timestamp": state.borrow::<Clock>().now_ms(),
+        "message": [text],
+        "during": "uncaught",
+        "exception": {
+            "name": error.name.as_deref().unwrap_or("Error"),
+            "message": error.message.as_ref().unwrap_or(&error.exception_message),
+            "stack": stack,
+        },
+    });
+    door.log(stream, &record.to_string());
 }
 
 /// The stream of the event whose code is running: the async context is its `Invocation`.

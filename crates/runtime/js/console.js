@@ -1,0 +1,168 @@
+// The console of a worker: what it is given leaves as log records, under the event whose code is running.
+(function () {
+const { core, primordials } = __bootstrap;
+const { op_frozen_now, op_log } = core.ops;
+const {
+  ArrayIsArray,
+  ArrayPrototypePop,
+  ArrayPrototypePush,
+  JSONStringify,
+  ObjectDefineProperty,
+  ObjectGetPrototypeOf,
+  ObjectPrototype,
+  RangeError,
+  ReflectApply,
+  StringPrototypeEndsWith,
+  StringPrototypeSlice,
+} = primordials;
+const { Console, inspect } = core.loadExtScript("ext:deno_web/01_console.js");
+const events = core.loadExtScript("ext:selvedge/events.js");
+
+const LEVELS = ["debug", "log", "info", "warn", "error"];
+
+/** The most that the values of one record take as JSON, in UTF-16 units; of more, their text tells. */
+const VALUES_LENGTH_MAX = 65536;
+/** The most that a value takes which is shown as text, in UTF-16 units. */
+const SHOWN_LENGTH_MAX = 16384;
+/** How deep values may be nested: whoever reads a record has a bound of its own. */
+const VALUES_DEPTH_MAX = 32;
+
+/**
+ * Sends one log record to the host.
+ * @param {number} stream the event's, 0 for none
+ * @param {string} level
+ * @param {string} text
+ * @param {string} further more members of the record, as JSON, each with a comma before it
+ */
+function logRecord(stream, level, text, further = "") {
+  // Put together by hand: a worker may have given all objects, or all arrays, a toJSON.
+  op_log(
+    stream,
+    '{"level":"' + level + '","timestamp":' + op_frozen_now() + ',"message":[' + JSONStringify(text) + "]" + further + "}",
+  );
+}
+
+/**
+ * Logs an exception that ended a part of an event's work.
+ * @param {{ name: string, message: string, stack: string }} report
+ * @param {string} during
+ */
+function logException(stream, report, during) {
+  logRecord(
+    stream,
+    "error",
+    report.stack,
+    ',"during":' + JSONStringify(during) + ',"exception":{"name":' + JSONStringify(report.name) +
+      ',"message":' + JSONStringify(report.message) + ',"stack":' + JSONStringify(report.stack) + "}",
+  );
+}
+
+// === values ===
+
+/** Whether a value is shown as JSON says it: what has no class of its own, or says itself how. */
+function isPlain(value) {
+  if (ArrayIsArray(value)) return true;
+  const prototype = ObjectGetPrototypeOf(value);
+  return prototype === null || prototype === ObjectPrototype || typeof value.toJSON === "function";
+}
+
+/** The JSON of an object, whatever it is made of: throws where it would be too large or too deep. */
+function jsonOf(value) {
+  let room = VALUES_LENGTH_MAX;
+  // The objects that are being written, from the outermost.
+  const holders = [];
+  return JSONStringify(value, function (key, member) {
+    while (holders.length > 0 && holders[holders.length - 1] !== this) ArrayPrototypePop(holders);
+    room -= key.length + (typeof member === "string" ? member.length : 4);
+    if (room < 0) throw new RangeError("too large");
+    if (typeof member === "object" && member !== null) {
+      if (holders.length === VALUES_DEPTH_MAX) throw new RangeError("too deep");
+      ArrayPrototypePush(holders, member);
+    }
+    return member;
+  });
+}
+
+/** One value as JSON. */
+function valueOf(value) {
+  switch (typeof value) {
+    case "string":
+    case "number":
+    case "boolean":
+      return JSONStringify(value);
+    case "undefined":
+      return "null";
+  }
+  if (value === null) return "null";
+  try {
+    if (typeof value === "object" && isPlain(value)) {
+      const json = jsonOf(value);
+      if (json !== undefined) return json;
+    }
+  } catch {
+    // A cycle, a getter that throws, too much: text then.
+  }
+  try {
+    return JSONStringify(StringPrototypeSlice(inspect(value, { __proto__: null, colors: false }), 0, SHOWN_LENGTH_MAX));
+  } catch {
+    return '"[a value that cannot be shown as text]"';
+  }
+}
+
+/** The values that the console was given, as a member of a record; nothing where the text says the same, or too much. */
+function valuesOf(values, text) {
+  if (values.length === 1 && values[0] === text) return "";
+  let json = "";
+  for (let i = 0; i < values.length; i++) {
+    json += (i === 0 ? "" : ",") + valueOf(values[i]);
+    if (json.length > VALUES_LENGTH_MAX) return "";
+  }
+  return ',"values":[' + json + "]";
+}
+
+// === the console ===
+
+/** @returns {Console} */
+function makeConsole() {
+  /** What the call under way was given, until its record is made. */
+  let given;
+  const console = new Console((text, level) => {
+    // The text ends with the line feed that a terminal would want.
+    const line = StringPrototypeEndsWith(text, "\n") ? StringPrototypeSlice(text, 0, -1) : text;
+    const values = given;
+    // What a getter or a toJSON logs is text alone: it could go on for ever.
+    given = undefined;
+    logRecord(
+      events.current()?.stream ?? 0,
+      LEVELS[level] ?? "log",
+      line,
+      values === undefined ? "" : valuesOf(values, line),
+    );
+  });
+  for (const name of LEVELS) {
+    const print = console[name];
+    console[name] = {
+      [name](...values) {
+        const before = given;
+        given = values;
+        try {
+          ReflectApply(print, undefined, values);
+        } finally {
+          given = before;
+        }
+      },
+    }[name];
+  }
+  // As in Chrome's console: the same console, for whoever wants one with a name.
+  ObjectDefineProperty(console, "context", {
+    __proto__: null,
+    value: { context() { return console; } }.context,
+    writable: true,
+    enumerable: true,
+    configurable: true,
+  });
+  return console;
+}
+
+return { logException, logRecord, makeConsole };
+})();
