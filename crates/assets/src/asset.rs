@@ -123,6 +123,15 @@ impl Asset {
         }
     }
 
+    /// Where its content is.
+    pub(crate) fn file(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(crate) fn content_type(&self) -> Option<&HeaderValue> {
         self.content_type.as_ref()
     }
@@ -158,8 +167,8 @@ impl Asset {
         if metadata.len() > FILE_BYTES_MAX {
             return Err(ServeError::TooLarge { path: self.path.clone(), bytes: metadata.len() });
         }
-        let is_unchanged = metadata.len() == self.bytes
-            && (self.fixed_etag.is_some() || metadata.modified().ok() == self.modified);
+        let is_unchanged =
+            metadata.len() == self.bytes && (self.fixed_etag.is_some() || metadata.modified().ok() == self.modified);
         if let Some(etag) = self.fixed_etag.as_ref().filter(|_| is_unchanged && self.bytes > SMALL_FILE_BYTES_MAX) {
             return Ok(Opened { etag: etag.clone(), bytes: self.bytes, content: Content::File(file), is_warm: true });
         }

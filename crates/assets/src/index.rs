@@ -65,6 +65,10 @@ impl Index {
         self.0.get(path)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Asset>)> {
+        self.0.iter().map(|(path, asset)| (path.as_ref(), asset))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -39,7 +39,7 @@ pub use body::AssetBody;
 pub use config::{AssetsConfig, HtmlHandling, NotFoundHandling, RunWorkerFirst};
 pub use decide::{Answer, AssetPlan, Decision};
 pub use request::{AssetRequest, URL_BYTES_MAX};
-pub use set::{AssetSet, AssetsError, Notice};
+pub use set::{AssetSet, AssetsError, ListedFile, Notice};
 pub use worker_first::{WORKER_FIRST_RULE_CHARS_MAX, WORKER_FIRST_RULES_MAX, WorkerFirstError};
 
 /// Most files in one set.

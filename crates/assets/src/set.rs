@@ -64,6 +64,18 @@ pub struct Notice {
     pub message: String,
 }
 
+/// A file of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedFile<'a> {
+    /// What requests ask for: `/index.html`, unencoded.
+    pub path: &'a str,
+    /// Where the content is.
+    pub file: &'a Path,
+    pub bytes: u64,
+    /// None for a file that is served without `Content-Type`.
+    pub content_type: Option<&'a str>,
+}
+
 // === impl AssetSet ===
 
 impl AssetSet {
@@ -109,6 +121,22 @@ impl AssetSet {
     /// Rules and files that were passed over.
     pub fn notices(&self) -> &[Notice] {
         &self.notices
+    }
+
+    /// What is served, in the order of its paths.
+    pub fn files(&self) -> Vec<ListedFile<'_>> {
+        let mut files: Vec<_> = self
+            .index
+            .iter()
+            .map(|(path, asset)| ListedFile {
+                path,
+                file: asset.file(),
+                bytes: asset.bytes(),
+                content_type: asset.content_type().and_then(|value| value.to_str().ok()),
+            })
+            .collect();
+        files.sort_unstable_by_key(|file| file.path);
+        files
     }
 
     /// How many files are served.

@@ -290,3 +290,16 @@ async fn an_empty_file_is_an_answer() {
     let response = site.request(Method::GET, "/empty.txt", &[("range", "bytes=0-")]).await;
     assert_eq!(response.status(), StatusCode::RANGE_NOT_SATISFIABLE);
 }
+
+#[test]
+fn a_set_lists_what_it_serves_and_nothing_else() {
+    let site = Site::with_contents(
+        &[("/b.css", "b"), ("/a b.html", "<p>"), ("/_headers", ""), ("/old.txt", ""), ("/.assetsignore", "old.txt")],
+        AssetsConfig::default(),
+    );
+    let listed: Vec<_> = site.set.files().iter().map(|file| (file.path, file.bytes, file.content_type)).collect();
+    assert_eq!(
+        listed,
+        [("/a b.html", 3, Some("text/html; charset=utf-8")), ("/b.css", 1, Some("text/css; charset=utf-8"))]
+    );
+}
