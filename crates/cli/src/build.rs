@@ -7,7 +7,7 @@ use std::sync::Arc;
 use selvedge_assets::{AssetSet, AssetsConfig};
 use selvedge_bundle::{Bundle, BundleError, BundleOptions, SourceMap};
 use selvedge_edge::{Assets, Deployed, ServiceTarget, SourceMapper};
-use selvedge_model::{Binding, Format, Limits, Manifest, Module, ModuleKind, Place, Version};
+use selvedge_model::{AccountId, Binding, Format, Limits, Manifest, Module, ModuleKind, Place, Version, WorkerKey};
 use selvedge_project::{Project, ProjectError, Var};
 
 /// Why a project has no version.
@@ -48,13 +48,13 @@ pub async fn build(path: &Path, env: Option<&str>) -> Result<Built, BuildError> 
         inputs.extend(bundle.watched.iter().cloned());
     }
     let version = version(&project, bundle.as_ref());
-    let mut deployed = Deployed::new(version);
+    let mut deployed = Deployed::new(key_of(&project.name), version);
     deployed.services = project
         .services
         .iter()
         .map(|service| {
             let target = ServiceTarget {
-                worker: service.service.as_str().to_owned(),
+                worker: key_of(&service.service).worker,
                 entrypoint: service.entrypoint.clone(),
                 props: service.props.clone().map(serde_json::Value::Object),
             };
@@ -64,6 +64,12 @@ pub async fn build(path: &Path, env: Option<&str>) -> Result<Built, BuildError> 
     deployed.assets = assets;
     deployed.source_mapper = bundle.map(|bundle| Arc::new(Mapper::new(&bundle)) as Arc<dyn SourceMapper>);
     Ok(Built { deployed, project, inputs, warnings })
+}
+
+/// The key of a worker of this machine alone.
+pub fn key_of(name: &selvedge_project::WorkerName) -> WorkerKey {
+    let worker = name.as_str().parse().unwrap_or_else(|_| unreachable!("a project's name is a worker's name"));
+    WorkerKey::new(AccountId::local(), worker)
 }
 
 fn bundle_options(project: &Project, main: &Path) -> BundleOptions {

@@ -67,7 +67,7 @@ const DESCRIPTORS_MAX: u64 = 65_536;
 /// One PATH of the command line.
 struct Source {
     path: PathBuf,
-    name: Option<String>,
+    name: Option<WorkerName>,
     inputs: HashSet<PathBuf>,
     assets: Option<PathBuf>,
 }
@@ -155,7 +155,7 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     let server = Server::bind(SocketAddr::new(arguments.ip, port)).await?;
     let edge = Edge::new(config(&arguments, &sources), runners, stuck, outbound, Arc::new(terminal::Printer));
     for (name, text) in &broken {
-        edge.broken(name, text, None);
+        edge.broken(&build::key_of(name), text, None);
     }
     let eager = built.len() <= EAGER_MAX;
     for one in built {
@@ -186,17 +186,17 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
 }
 
 /// The name of a project that cannot be read: its file's or its folder's.
-fn likely_name(path: &Path) -> String {
+fn likely_name(path: &Path) -> WorkerName {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
-    WorkerName::sanitised(&name.unwrap_or_default().to_string_lossy()).as_str().to_owned()
+    WorkerName::sanitised(&name.unwrap_or_default().to_string_lossy())
 }
 
 fn config(arguments: &DevArguments, sources: &[Source]) -> EdgeConfig {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     EdgeConfig {
         domain: "localhost".into(),
-        default_worker: sources.iter().find_map(|source| source.name.clone()),
+        default_worker: sources.iter().find_map(|source| source.name.as_ref()).map(build::key_of),
         author: true,
         instances_per_worker_max: arguments.instances.unwrap_or(processors).max(1),
         isolates_max: arguments.isolates.clamp(1, ISOLATES_CEILING),
@@ -215,7 +215,7 @@ fn half_of_memory_mib() -> u64 {
 }
 
 fn note_built(source: &mut Source, built: &Built) {
-    source.name = Some(built.project.name.as_str().to_owned());
+    source.name = Some(built.project.name.clone());
     source.inputs = built.inputs.iter().cloned().collect();
     source.assets = built.project.assets.as_ref().map(|assets| assets.directory.clone());
     for warning in &built.warnings {
@@ -229,8 +229,8 @@ fn check_names(sources: &[Source]) -> Result<(), DevError> {
         let Some(name) = &source.name else {
             continue;
         };
-        if let Some(first) = seen.insert(name, &source.path) {
-            return Err(DevError::SameName { name: name.clone(), first: first.clone(), second: source.path.clone() });
+        if let Some(first) = seen.insert(name.as_str(), &source.path) {
+            return Err(DevError::SameName { name: name.to_string(), first: first.clone(), second: source.path.clone() });
         }
     }
     Ok(())
@@ -238,7 +238,7 @@ fn check_names(sources: &[Source]) -> Result<(), DevError> {
 
 /// Starts a version and, if it starts, serves it; otherwise says why, and what served before goes on.
 async fn deploy(edge: &Arc<Edge>, built: Built, since: Option<Instant>) {
-    let name = built.project.name.as_str().to_owned();
+    let name = built.project.name.clone();
     match edge.deploy(built.deployed).await {
         Ok(()) => {
             if let Some(since) = since {
@@ -251,7 +251,7 @@ async fn deploy(edge: &Arc<Edge>, built: Built, since: Option<Instant>) {
                 failure => selvedge_edge::sentence(failure),
             };
             terminal::error(&format!("{name} does not start: {text}"));
-            edge.broken(&name, &format!("{name} does not start: {text}"), Some(failure));
+            edge.broken(&build::key_of(&name), &format!("{name} does not start: {text}"), Some(failure));
         }
         Err(NoInstance::Unavailable(reason)) => terminal::error(&format!("{name} cannot be started: {reason}")),
     }
@@ -260,7 +260,7 @@ async fn deploy(edge: &Arc<Edge>, built: Built, since: Option<Instant>) {
 fn announce(sources: &[Source], address: SocketAddr, began: Instant) {
     let port = address.port();
     terminal::note(&format!("Selvedge is ready in {} ms", began.elapsed().as_millis()));
-    for (index, name) in sources.iter().filter_map(|source| source.name.as_deref()).enumerate().take(EAGER_MAX) {
+    for (index, name) in sources.iter().filter_map(|source| source.name.as_ref()).enumerate().take(EAGER_MAX) {
         let bare = if index == 0 { format!("http://localhost:{port}/ and ") } else { String::new() };
         terminal::note(&format!("  {name}  {bare}http://{name}.localhost:{port}/"));
     }
@@ -298,7 +298,7 @@ async fn reload(edge: Arc<Edge>, mut sources: Vec<Source>, env: Option<String>) 
                     let text = terminal::chain(&error);
                     terminal::error(&text);
                     if let Some(name) = &source.name {
-                        edge.broken(name, &text, None);
+                        edge.broken(&build::key_of(name), &text, None);
                     }
                 }
             }

@@ -14,8 +14,8 @@ use crate::relay;
 /// Answers `put` (PUT), `match` (GET) and `delete` (DELETE). The head's URL is the request's; a `put` carries the
 /// response's status in meta-like headers named `x-selvedge-…` and its own headers after them.
 pub async fn answer(ask: &Ask, body: Inbound) {
-    let namespace = &ask.instance.deployed.version.manifest.worker;
-    let key = match CacheKey::from_url(namespace, ask.meta.cache.as_deref(), ask.head.text(2)) {
+    let namespace = ask.instance.deployed.key.to_string();
+    let key = match CacheKey::from_url(&namespace, ask.meta.cache.as_deref(), ask.head.text(2)) {
         Ok(key) => key,
         Err(error) => return ask.fail(&error.to_string()),
     };

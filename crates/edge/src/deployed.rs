@@ -6,12 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use selvedge_assets::AssetSet;
-use selvedge_model::{Failure, LimitError, LimitName, LoadError, Place, Ready, Version};
+use selvedge_model::{
+    Exception, Failure, LimitError, LimitName, LoadError, Place, Ready, TraceOf, Version, WorkerKey, WorkerName,
+};
 
 /// Where a service binding leads.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ServiceTarget {
-    pub worker: String,
+    /// A worker of the same account.
+    pub worker: WorkerName,
     /// A named export; none is the default export.
     pub entrypoint: Option<String>,
     /// JSON that the entrypoint finds as `ctx.props`.
@@ -37,6 +40,9 @@ pub trait SourceMapper: Send + Sync {
 
 /// A version, and what it needs around it.
 pub struct Deployed {
+    pub key: WorkerKey,
+    /// Whose events these are, where there are tails and metrics to tell.
+    pub trace_of: Option<TraceOf>,
     pub version: Version,
     pub services: HashMap<String, ServiceTarget>,
     pub assets: Option<Assets>,
@@ -47,8 +53,16 @@ pub struct Deployed {
 
 impl Deployed {
     /// A version to serve.
-    pub fn new(version: Version) -> Self {
-        Self { version, services: HashMap::new(), assets: None, source_mapper: None, payload: Mutex::new(None) }
+    pub fn new(key: WorkerKey, version: Version) -> Self {
+        Self {
+            key,
+            trace_of: None,
+            version,
+            services: HashMap::new(),
+            assets: None,
+            source_mapper: None,
+            payload: Mutex::new(None),
+        }
     }
 
     /// Whether there is code to run: a worker may be assets alone.
@@ -98,22 +112,25 @@ impl Deployed {
         }
     }
 
+    /// An exception with the places that the worker's author knows.
+    pub fn map_exception(&self, mut exception: Exception) -> Exception {
+        if let Some(mapper) = &self.source_mapper {
+            exception.stack = mapper.stack(&exception.stack);
+        }
+        exception
+    }
+
     /// A failure with the places that the worker's author knows.
     pub fn map(&self, failure: Failure) -> Failure {
-        let Some(mapper) = &self.source_mapper else {
-            return failure;
-        };
         match failure {
-            Failure::Exception { mut exception, pass_through } => {
-                exception.stack = mapper.stack(&exception.stack);
-                Failure::Exception { exception, pass_through }
+            Failure::Exception { exception, pass_through } => {
+                Failure::Exception { exception: self.map_exception(exception), pass_through }
             }
-            Failure::Hung { mut exception } => {
-                exception.stack = mapper.stack(&exception.stack);
-                Failure::Hung { exception }
-            }
+            Failure::Hung { exception } => Failure::Hung { exception: self.map_exception(exception) },
             Failure::Limit { mut error } => {
-                error.place = error.place.map(|place| mapper.place(place));
+                if let Some(mapper) = &self.source_mapper {
+                    error.place = error.place.map(|place| mapper.place(place));
+                }
                 Failure::Limit { error }
             }
         }

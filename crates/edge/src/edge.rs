@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use selvedge_cache::{CacheLimits, HttpCache};
-use selvedge_model::Failure;
+use selvedge_model::{Failure, Loaded, VersionId, WorkerKey, WorkerRecord};
 use selvedge_outbound::Outbound;
 use selvedge_runner::{Reports, Runners, Stuck};
 
@@ -15,6 +15,9 @@ use crate::deployed::Deployed;
 use crate::instance::Instance;
 use crate::pool::{NoInstance, Pool};
 use crate::records::Records;
+use crate::site::Site;
+use crate::slot::{Slot, Versions};
+use crate::table::{Found, Table};
 
 /// How often idle instances are looked for.
 const EVICT_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,9 +33,23 @@ const MOVE_TIME_MIN: Duration = Duration::from_millis(250);
 /// How often it is looked whether they have.
 const MOVE_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Versions that were started and are kept for who deploys them next.
+const PREPARED_MAX: usize = 64;
+/// How long they are.
+const PREPARED_TIME_MAX: Duration = Duration::from_secs(30);
+/// Versions beside those deployed that have a place, for previews.
+const PREVIEWS_MAX: usize = 1024;
+
 /// The id of a request: 16 hexadecimal digits, unique in this process and unlikely to be met in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(u64);
+
+impl RequestId {
+    #[cfg(test)]
+    pub fn of(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 impl std::fmt::Display for RequestId {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -46,7 +63,7 @@ pub struct EdgeConfig {
     /// Hosts are `<worker>.<domain>`.
     pub domain: String,
     /// The worker that answers at the bare domain and at hosts that name none.
-    pub default_worker: Option<String>,
+    pub default_worker: Option<WorkerKey>,
     /// Whether clients are the workers' authors and may see messages and stacks.
     pub author: bool,
     /// The most instances of one worker.
@@ -57,6 +74,16 @@ pub struct EdgeConfig {
     pub instance_idle_max: Duration,
     /// The most memory that runners may hold, in bytes; over it, the instances idle longest end.
     pub memory_bytes_max: u64,
+}
+
+/// What an edge holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    pub isolates: usize,
+    /// Events that are not over.
+    pub in_flight: usize,
+    /// Workers that it serves, in memory or not.
+    pub workers: usize,
 }
 
 /// What is wrong with the newest source of a worker.
@@ -74,9 +101,15 @@ pub struct Edge {
     outbound: Outbound,
     cache: HttpCache,
     records: Arc<dyn Records>,
-    workers: RwLock<HashMap<String, Arc<Pool>>>,
+    table: RwLock<Table>,
+    /// The versions that are in memory, by the address of their pools.
+    pools: RwLock<HashMap<usize, Arc<Pool>>>,
+    /// The places of versions that are asked for by their own names.
+    previews: Mutex<HashMap<(WorkerKey, VersionId), Arc<Slot>>>,
+    /// Versions that were started to see whether they do.
+    prepared: Mutex<HashMap<VersionId, (Instant, Arc<Pool>)>>,
     /// What is wrong with the newest source of a worker whose last good version serves.
-    broken: RwLock<HashMap<String, Broken>>,
+    broken: RwLock<HashMap<WorkerKey, Broken>>,
     any_broken: AtomicBool,
     /// How many times in a row its runner held more than it may.
     over_budget: AtomicU32,
@@ -94,6 +127,7 @@ impl Edge {
         outbound: Outbound,
         records: Arc<dyn Records>,
     ) -> Arc<Self> {
+        let table = Table::new(config.domain.clone(), config.default_worker.clone());
         let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let edge = Arc::new(Self {
             config,
@@ -101,7 +135,10 @@ impl Edge {
             outbound,
             cache: HttpCache::new(CacheLimits::default()),
             records,
-            workers: RwLock::default(),
+            table: RwLock::new(table),
+            pools: RwLock::default(),
+            previews: Mutex::default(),
+            prepared: Mutex::default(),
             broken: RwLock::default(),
             any_broken: AtomicBool::new(false),
             over_budget: AtomicU32::new(0),
@@ -136,13 +173,20 @@ impl Edge {
 
     /// Events that are not over, of all workers.
     pub(crate) fn in_flight(&self) -> usize {
-        self.workers.read().values().map(|pool| pool.in_flight()).sum()
+        self.pools.read().values().map(|pool| pool.in_flight()).sum()
     }
 
     /// The process that runs workers now: for those who watch it.
     pub fn runner_pid(&self) -> Option<u32> {
         self.runners.serving_pid()
     }
+
+    /// How many isolates there are, and how many events they have.
+    pub fn load(&self) -> Load {
+        Load { isolates: self.isolates.lock().len(), in_flight: self.in_flight(), workers: self.table.read().len() }
+    }
+
+    // === workers without a control plane ===
 
     /// Starts a version once, to see whether it does. On success it serves from now on.
     pub async fn deploy(self: &Arc<Self>, deployed: Deployed) -> Result<(), NoInstance> {
@@ -160,53 +204,168 @@ impl Edge {
     }
 
     fn install(&self, pool: Arc<Pool>) {
-        let name = pool.deployed.version.manifest.worker.clone();
+        let key = pool.deployed.key.clone();
         {
             let mut broken = self.broken.write();
-            broken.remove(&name);
+            broken.remove(&key);
             self.any_broken.store(!broken.is_empty(), Ordering::Release);
         }
-        let before = self.workers.write().insert(name, pool);
+        self.note_pool(&pool);
+        let site = Arc::new(Site::of_one(key, Slot::holding(&pool)));
+        let before = self.table.write().set(site);
         if let Some(before) = before {
-            before.retire();
+            before.slots().for_each(|slot| slot.retire());
         }
     }
 
     /// The newest source of a worker does not build or start. What served before goes on, and says so to its author.
-    pub fn broken(&self, worker: &str, message: &str, failure: Option<Failure>) {
-        self.broken.write().insert(worker.to_owned(), Broken { message: message.to_owned(), failure });
+    pub fn broken(&self, worker: &WorkerKey, message: &str, failure: Option<Failure>) {
+        self.broken.write().insert(worker.clone(), Broken { message: message.to_owned(), failure });
         self.any_broken.store(true, Ordering::Release);
     }
 
     /// What is wrong with the newest source of a worker.
-    pub(crate) fn broken_of(&self, worker: &str) -> Option<Broken> {
+    pub(crate) fn broken_of(&self, worker: &WorkerKey) -> Option<Broken> {
         if !self.any_broken.load(Ordering::Acquire) {
             return None;
         }
         self.broken.read().get(worker).cloned()
     }
 
-    /// The worker of that name.
-    pub(crate) fn worker(&self, name: &str) -> Option<Arc<Pool>> {
-        self.workers.read().get(name).cloned()
+    /// What is wrong with the worker that a host stands for, which has no version that serves.
+    pub(crate) fn broken_at(&self, host: &str) -> Option<Broken> {
+        if !self.any_broken.load(Ordering::Acquire) {
+            return None;
+        }
+        let label = self.table.read().label_of(host).map(str::to_owned);
+        let broken = self.broken.read();
+        let named = label.and_then(|label| broken.iter().find(|(key, _)| key.worker.as_str() == label));
+        let named = named.map(|(_, broken)| broken);
+        named.or_else(|| broken.get(self.config.default_worker.as_ref()?)).cloned()
     }
 
-    /// The worker that answers at a host, given without its port.
-    pub(crate) fn worker_at(&self, host: &str) -> Option<Arc<Pool>> {
-        self.worker(&self.name_at(host)?)
+    // === workers of a control plane ===
+
+    /// Starts a version once, to see whether it does. It is kept for a while, for it will be deployed.
+    pub async fn prepare(self: &Arc<Self>, version: &VersionId, deployed: Deployed) -> Result<Loaded, NoInstance> {
+        let pool = Pool::new(Arc::new(deployed));
+        self.note_pool(&pool);
+        let loaded = match pool.validate(self).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                pool.retire();
+                return Err(error);
+            }
+        };
+        let mut prepared = self.prepared.lock();
+        if prepared.len() >= PREPARED_MAX
+            && let Some(oldest) = prepared.iter().min_by_key(|(_, (at, _))| *at).map(|(id, _)| id.clone())
+            && let Some((_, pool)) = prepared.remove(&oldest)
+        {
+            pool.retire();
+        }
+        prepared.insert(version.clone(), (Instant::now(), pool));
+        Ok(loaded)
     }
 
-    /// The name of the worker that a host stands for, whether there is one or not.
-    pub(crate) fn name_at(&self, host: &str) -> Option<String> {
-        let name = host.strip_suffix(self.config.domain.as_str()).and_then(|name| name.strip_suffix('.'));
-        name.map(str::to_owned).or_else(|| self.config.default_worker.clone())
+    /// Serves a worker as its record says from now on. Its versions are loaded from `versions` as they are asked for.
+    pub fn set_worker(&self, record: WorkerRecord, versions: &Arc<dyn Versions>) {
+        let key = WorkerKey::new(record.account.clone(), record.name.clone());
+        let mut table = self.table.write();
+        let before = table.site(&key).cloned();
+        let site = Arc::new(Site::of_record(record, Some(Arc::clone(versions)), |version| {
+            let same = before.iter().flat_map(|site| site.slots()).find(|slot| slot.version() == version.as_str());
+            if let Some(slot) = same {
+                return Arc::clone(slot);
+            }
+            if let Some(slot) = self.previews.lock().remove(&(key.clone(), version.clone())) {
+                slot.revive();
+                return slot;
+            }
+            let prepared = self.prepared.lock().remove(version).map(|(_, pool)| pool);
+            Slot::stored(Arc::clone(versions), key.clone(), version.clone(), prepared)
+        }));
+        table.set(Arc::clone(&site));
+        drop(table);
+        for slot in before.iter().flat_map(|site| site.slots()) {
+            if !site.slots().any(|kept| Arc::ptr_eq(kept, slot)) {
+                slot.retire();
+            }
+        }
+    }
+
+    /// Serves a worker no more.
+    pub fn remove_worker(&self, key: &WorkerKey) {
+        let before = self.table.write().remove(key);
+        before.iter().flat_map(|site| site.slots()).for_each(|slot| slot.retire());
+        self.previews.lock().retain(|(worker, _), slot| {
+            if worker == key {
+                slot.retire();
+            }
+            worker != key
+        });
+    }
+
+    /// The place of a version that is asked for by its own name.
+    pub(crate) fn preview(&self, site: &Site, version: &VersionId) -> Option<Arc<Slot>> {
+        if let Some(slot) = site.slots().find(|slot| slot.version() == version.as_str()) {
+            return Some(Arc::clone(slot));
+        }
+        let versions = site.versions.as_ref()?;
+        let mut previews = self.previews.lock();
+        if previews.len() >= PREVIEWS_MAX {
+            previews.retain(|_, slot| slot.is_loaded());
+        }
+        if previews.len() >= PREVIEWS_MAX
+            && let Some(any) = previews.keys().next().cloned()
+            && let Some(slot) = previews.remove(&any)
+        {
+            slot.retire();
+        }
+        let slot = previews.entry((site.key.clone(), version.clone()));
+        let make = || Slot::stored(Arc::clone(versions), site.key.clone(), version.clone(), None);
+        Some(Arc::clone(slot.or_insert_with(make)))
+    }
+
+    /// What answers at a host, given without its port.
+    pub(crate) fn find(&self, scheme: &str, host: &str, path: &str) -> Found {
+        self.table.read().find(scheme, host, path)
+    }
+
+    /// The worker of that key.
+    pub fn site(&self, key: &WorkerKey) -> Option<Arc<Site>> {
+        self.table.read().site(key).cloned()
+    }
+
+    /// Whether something answers at a host: who asks for a certificate of it may have one.
+    pub fn has_host(&self, host: &str) -> bool {
+        self.table.read().has_host(host)
     }
 
     /// The names of all workers, sorted.
     pub fn workers(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.workers.read().keys().cloned().collect();
-        names.sort();
-        names
+        self.table.read().names()
+    }
+
+    /// A version is in memory.
+    pub(crate) fn note_pool(&self, pool: &Arc<Pool>) {
+        self.pools.write().insert(Arc::as_ptr(pool) as usize, Arc::clone(pool));
+    }
+
+    /// Forgets versions that nobody asks for.
+    fn forget_pools(&self) {
+        self.prepared.lock().retain(|_, (at, pool)| {
+            let fresh = at.elapsed() < PREPARED_TIME_MAX;
+            if !fresh {
+                pool.retire();
+            }
+            fresh
+        });
+        self.pools.write().retain(|_, pool| {
+            let stale = pool.unused() >= self.config.instance_idle_max;
+            let unloaded = || stale && pool.slot().is_some_and(|slot| slot.unload(pool));
+            !pool.is_over() && !unloaded()
+        });
     }
 
     /// A new request id.
@@ -240,8 +399,8 @@ impl Edge {
 
     /// The worker whose instances have all been idle longest.
     fn idlest(&self) -> Option<Arc<Pool>> {
-        let workers = self.workers.read();
-        let idle = workers.values().filter_map(|pool| Some((pool.idle()?, pool)));
+        let pools = self.pools.read();
+        let idle = pools.values().filter_map(|pool| Some((pool.idle()?, pool)));
         idle.max_by_key(|(idle, _)| *idle).map(|(_, pool)| Arc::clone(pool))
     }
 
@@ -257,7 +416,7 @@ impl Edge {
         let instances = self.instances_in(runner);
         for instance in instances.iter().filter(|instance| instance.isolate == stuck.isolate) {
             tracing::warn!(
-                worker = instance.deployed.version.manifest.worker,
+                worker = %instance.deployed.key,
                 "code that exceeded a limit does not stop: its neighbours move to another process, and its own ends"
             );
             instance.give_up(stuck);
@@ -295,14 +454,14 @@ impl Edge {
     /// Ends the events that take longer than they may.
     fn end_overdue(&self) {
         let now = Instant::now();
-        let pools: Vec<Arc<Pool>> = self.workers.read().values().cloned().collect();
-        for pool in pools {
+        for pool in self.pools.read().values() {
             pool.end_overdue(now);
         }
     }
 
     fn evict(self: &Arc<Self>) {
-        let pools: Vec<Arc<Pool>> = self.workers.read().values().cloned().collect();
+        self.forget_pools();
+        let pools: Vec<Arc<Pool>> = self.pools.read().values().cloned().collect();
         for pool in &pools {
             pool.evict(self.config.instance_idle_max);
         }

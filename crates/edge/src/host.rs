@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use selvedge_assets::AssetRequest;
 use selvedge_door::{Head, Inbound, Outbound, Reset, ResetCode};
-use selvedge_model::Failure;
+use selvedge_model::{Failure, TraceEvent, TraceRequest};
 use selvedge_outbound::{Denied, FetchOptions, RedirectMode, RequestBody};
 use serde::Deserialize;
 
@@ -22,11 +22,15 @@ use crate::cached;
 use crate::connections;
 use crate::dispatch::{self, EventBody, NoAnswer};
 use crate::edge::Edge;
+use crate::events::EventError;
 use crate::head;
 use crate::instance::Instance;
 use crate::pages;
+use crate::pool::Pool;
 use crate::relay;
+use crate::requests;
 use crate::sockets;
+use crate::watch::Watch;
 
 /// What the runtime says of a subrequest besides its head.
 #[derive(Debug, Default, Deserialize)]
@@ -214,28 +218,37 @@ async fn service(ask: &Ask, kind: &str, binding: &str, body: Inbound) {
     let Some(target) = ask.instance.deployed.services.get(binding).cloned() else {
         return ask.fail(&format!("this worker has no service binding \"{binding}\""));
     };
-    let props = target.props.clone();
-    worker(ask, kind, &target.worker, target.entrypoint.as_deref(), props, body).await;
+    let key = ask.instance.deployed.key.sibling(target.worker);
+    let pool = match ask.edge.pool_of(&key).await {
+        Ok(pool) => pool,
+        Err(EventError::NoWorker) => {
+            let name = &key.worker;
+            return ask
+                .fail(&format!("the service binding leads to a worker named \"{name}\", which is not running here"));
+        }
+        Err(error) => return ask.fail(&error.to_string()),
+    };
+    worker(ask, kind, &pool, target.entrypoint.as_deref(), target.props, body).await;
 }
 
 async fn loopback(ask: &Ask, kind: &str, entrypoint: &str, body: Inbound) {
-    let name = ask.instance.deployed.version.manifest.worker.clone();
+    // Its own version, even where another serves by now.
+    let Some(pool) = ask.instance.pool.upgrade() else {
+        return ask.fail("this version of the worker serves no more");
+    };
     let entrypoint = Some(entrypoint).filter(|name| !name.is_empty());
-    worker(ask, kind, &name, entrypoint, ask.meta.props.clone(), body).await;
+    worker(ask, kind, &pool, entrypoint, ask.meta.props.clone(), body).await;
 }
 
 /// Sends the ask on as an event of another worker, and its answer back.
 async fn worker(
     ask: &Ask,
     kind: &str,
-    name: &str,
+    pool: &Arc<Pool>,
     entrypoint: Option<&str>,
     props: Option<serde_json::Value>,
     mut body: Inbound,
 ) {
-    let Some(pool) = ask.edge.worker(name) else {
-        return ask.fail(&format!("the service binding leads to a worker named \"{name}\", which is not running here"));
-    };
     let kind = if ask.meta.websocket { "websocket" } else { kind };
     let target = entrypoint.map_or_else(|| kind.to_owned(), |entrypoint| format!("{kind}:{entrypoint}"));
     let id = ask.edge.request_id();
@@ -261,7 +274,12 @@ async fn worker(
         None if kind == "rpc" => EventBody::Session(body.take_first(), body),
         None => EventBody::Isolate(body),
     };
-    match dispatch::send(&ask.edge, &pool, id, &head, body).await {
+    let event = || match &ask.meta.method {
+        Some(method) if kind == "rpc" => TraceEvent::Rpc { rpc_method: method.clone() },
+        _ => TraceEvent::Fetch { request: trace_request(ask), response: None },
+    };
+    let watch = Watch::begin(&ask.edge, &pool.deployed, id, entrypoint, event);
+    match dispatch::send(&ask.edge, pool, id, &head, body, watch.as_ref()).await {
         Ok(answered) => {
             let reply = answered.reply;
             match reply.body.complete() {
@@ -273,11 +291,21 @@ async fn worker(
             }
         }
         Err(NoAnswer::Failed(failure)) => {
-            ask.edge.records().failed(name, &request_id, &failure);
+            ask.edge.records().failed(pool.deployed.key.worker.as_str(), &request_id, &failure);
             ask.fail(&pages::sentence(&failure));
         }
         Err(NoAnswer::Lost(reason) | NoAnswer::Unavailable(reason)) => ask.fail(&reason),
         Err(NoAnswer::Cancelled) => ask.fail("the request was cancelled"),
+    }
+}
+
+/// What a tail shows of a request between workers.
+fn trace_request(ask: &Ask) -> TraceRequest {
+    TraceRequest {
+        url: ask.head.text(2).to_owned(),
+        method: ask.head.text(1).to_owned(),
+        headers: head::headers(&ask.head, 4).map(|headers| head::shown(&headers)).unwrap_or_default(),
+        cf: ask.meta.cf.clone().unwrap_or_default(),
     }
 }
 
@@ -297,7 +325,7 @@ async fn assets(ask: &Ask, binding: &str) {
     let path = format!("{}{query}", url.path());
     let request = AssetRequest::new(&method, url.scheme(), url.authority(), &path, &headers);
     let answer = assets.set.answer(&request);
-    let response = dispatch::asset(assets, &request, answer).await;
+    let response = requests::asset(assets, &request, answer).await;
     let (parts, body) = response.into_parts();
     if let Some(outbound) = ask.start(parts.status, "", &parts.headers) {
         relay::send(body, outbound).await;

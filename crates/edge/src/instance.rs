@@ -1,20 +1,22 @@
 //! One running instance of a version: its host door, driven by a task of its own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use selvedge_door::{Driver, Event, Mux, Reset, ResetCode, Side};
-use selvedge_model::{Failure, LimitName, Ready};
+use selvedge_model::{Exception, Failure, LimitName, Ready};
 use selvedge_runner::{Ordered, Stuck};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::deployed::Deployed;
 use crate::edge::{Edge, RequestId};
+use crate::pool::Pool;
 use crate::records::LogRecord;
+use crate::watch::Watch;
 
 /// What the subrequests of one event have used.
 #[derive(Debug)]
@@ -29,12 +31,15 @@ struct Live {
     request_id: RequestId,
     /// By when it must have an answer; none once it has.
     deadline: Option<Instant>,
+    watch: Option<Arc<Watch>>,
 }
 
 /// A running instance.
 pub struct Instance {
     pub mux: Arc<Mux>,
     pub deployed: Arc<Deployed>,
+    /// The instances of its version.
+    pub pool: Weak<Pool>,
     /// The number of its isolate.
     pub isolate: u64,
     /// The process that it is in.
@@ -60,7 +65,7 @@ impl Instance {
     /// Loads a version into an isolate. Resolves when it runs, or to why it does not.
     pub async fn start(
         edge: Arc<Edge>,
-        deployed: Arc<Deployed>,
+        pool: &Arc<Pool>,
         ordered: Ordered,
         payload: &Bytes,
     ) -> Option<(Arc<Self>, Ready)> {
@@ -69,7 +74,8 @@ impl Instance {
         let (ready, started) = oneshot::channel();
         let instance = Arc::new(Self {
             mux: Arc::clone(driver.mux()),
-            deployed,
+            deployed: Arc::clone(&pool.deployed),
+            pool: Arc::downgrade(pool),
             isolate: ordered.isolate,
             runner: ordered.runner,
             in_flight: AtomicUsize::new(0),
@@ -114,9 +120,14 @@ impl Instance {
         self.used_ms.store(self.epoch.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Remembers an event: its id for its records, and by when it must have an answer.
-    pub fn name(&self, stream: u32, request_id: RequestId, deadline: Instant) {
-        self.live.lock().insert(stream, Live { request_id, deadline: Some(deadline) });
+    /// Remembers an event: its id for its records, by when it must have an answer, and who notes what it does.
+    pub fn name(&self, stream: u32, request_id: RequestId, deadline: Instant, watch: Option<Arc<Watch>>) {
+        self.live.lock().insert(stream, Live { request_id, deadline: Some(deadline), watch });
+    }
+
+    /// Who notes what a live event does.
+    fn watch(&self, stream: u32) -> Option<Arc<Watch>> {
+        self.live.lock().get(&stream)?.watch.clone()
     }
 
     /// The event has its answer: its time is no longer counted.
@@ -199,8 +210,17 @@ impl Instance {
     }
 
     fn over(&self, stream: u32) {
+        self.over_after(stream, None);
+    }
+
+    /// The work of an event is over; it took that CPU time.
+    fn over_after(&self, stream: u32, cpu_us: Option<u64>) {
         // An isolate may say so twice, or of what it never had.
-        if self.live.lock().remove(&stream).is_some() {
+        let live = self.live.lock().remove(&stream);
+        if let Some(live) = live {
+            if let (Some(watch), Some(cpu_us)) = (&live.watch, cpu_us) {
+                watch.over(cpu_us);
+            }
             let before = self.in_flight.fetch_sub(1, Ordering::Relaxed);
             let mut events = self.events.lock();
             events.remove(&stream);
@@ -251,7 +271,7 @@ async fn drive(edge: Arc<Edge>, instance: Arc<Instance>, mut driver: Driver, mut
             _ = &mut closed => break,
         };
         match event {
-            Ok(Event::Done { stream, .. }) => instance.over(stream),
+            Ok(Event::Done { stream, cpu_us }) => instance.over_after(stream, Some(cpu_us)),
             Ok(Event::Opened { stream, head, body }) => {
                 tokio::spawn(crate::host::answer(Arc::clone(&edge), Arc::clone(&instance), stream, head, body));
             }
@@ -271,7 +291,7 @@ async fn drive(edge: Arc<Edge>, instance: Arc<Instance>, mut driver: Driver, mut
             }
             Ok(Event::Reset { .. } | Event::Load(_)) => {}
             Err(error) => {
-                tracing::debug!(worker = instance.deployed.version.manifest.worker, %error, "instance ended");
+                tracing::debug!(worker = %instance.deployed.key, %error, "instance ended");
                 break;
             }
         }
@@ -279,6 +299,7 @@ async fn drive(edge: Arc<Edge>, instance: Arc<Instance>, mut driver: Driver, mut
     instance.retired.store(true, Ordering::Release);
     // Whoever still waits for it to start learns that it will not.
     instance.ready.lock().take();
+    instance.live.lock().clear();
     edge.forget_instance(instance.isolate);
 }
 
@@ -287,10 +308,27 @@ fn log(edge: &Edge, instance: &Instance, stream: u32, record: &[u8]) {
     struct Record {
         level: String,
         message: Vec<String>,
+        /// What was logged, where it is more than text.
+        #[serde(default)]
+        values: Option<Vec<serde_json::Value>>,
+        /// The exception that this record is of, which no answer tells of.
+        #[serde(default)]
+        exception: Option<Exception>,
     }
+    let bytes = record.len();
     let Ok(record) = serde_json::from_slice::<Record>(record) else {
         return;
     };
+    if let Some(watch) = instance.watch(stream) {
+        match record.exception {
+            Some(exception) => watch.threw(instance.deployed.map_exception(exception)),
+            None if watch.wants_logs() => {
+                let texts = || record.message.iter().map(|text| text.as_str().into()).collect();
+                watch.log(&record.level, record.values.unwrap_or_else(texts), bytes);
+            }
+            None => {}
+        }
+    }
     let mapper = instance.deployed.source_mapper.as_ref();
     let message = record
         .message

@@ -8,12 +8,15 @@ use selvedge_model::Failure;
 use crate::deployed::Deployed;
 use crate::edge::Edge;
 use crate::pages;
+use crate::watch::Watch;
 
 /// Whom to tell of an event whose answer has begun.
 pub struct Late {
     pub edge: Arc<Edge>,
     pub deployed: Arc<Deployed>,
     pub request_id: String,
+    /// Held until the answer has been sent.
+    pub watch: Option<Arc<Watch>>,
 }
 
 impl Late {
@@ -26,6 +29,9 @@ impl Late {
         match serde_json::from_str::<Failure>(&reset.text) {
             Ok(failure) => {
                 let failure = self.deployed.map(failure);
+                if let Some(watch) = &self.watch {
+                    watch.failed(&failure);
+                }
                 self.edge.records().failed(&self.deployed.version.manifest.worker, &self.request_id, &failure);
                 pages::sentence(&failure)
             }

@@ -1,20 +1,25 @@
 //! The instances of one version: started on the first request, more of them for a busy worker, fewer when idle.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use selvedge_model::Failure;
+use selvedge_model::{Failure, Loaded};
 
 use crate::deployed::Deployed;
 use crate::edge::Edge;
 use crate::instance::Instance;
+use crate::slot::Slot;
 
 /// Events that every instance of a worker must have in flight before another instance is started.
 const BUSY_IN_FLIGHT: usize = 16;
 /// How long a version that failed to start is not tried again.
 const FAILED_RETRY: Duration = Duration::from_secs(1);
+
+/// An instance of a version that serves no more was started for who found that version a moment before; it ends after so
+/// long.
+const RETIRED_IDLE_MAX: Duration = Duration::from_secs(1);
 
 /// Why there is no instance.
 #[derive(Debug, Clone)]
@@ -33,6 +38,14 @@ pub struct Pool {
     starting: Arc<tokio::sync::Mutex<()>>,
     growing: AtomicBool,
     failed: Mutex<Option<(Instant, Failure)>>,
+    /// What its first start said of it.
+    loaded: OnceLock<Loaded>,
+    /// Where it is held.
+    slot: OnceLock<Weak<Slot>>,
+    /// Serves no more: an instance that is started all the same ends with what it was started for.
+    retired: AtomicBool,
+    /// Since when it has no instance.
+    empty_since: Mutex<Option<Instant>>,
 }
 
 impl Pool {
@@ -44,7 +57,22 @@ impl Pool {
             starting: Arc::default(),
             growing: AtomicBool::new(false),
             failed: Mutex::default(),
+            loaded: OnceLock::new(),
+            slot: OnceLock::new(),
+            retired: AtomicBool::new(false),
+            empty_since: Mutex::default(),
         })
+    }
+
+    /// Says where it is held: once.
+    pub fn put_in(&self, slot: &Arc<Slot>) {
+        // It has one place for as long as it lives.
+        let _ = self.slot.set(Arc::downgrade(slot));
+    }
+
+    /// Where it is held.
+    pub fn slot(&self) -> Option<Arc<Slot>> {
+        self.slot.get()?.upgrade()
     }
 
     /// An instance for one event, counted in.
@@ -111,16 +139,20 @@ impl Pool {
                 )));
             }
             let ordered = edge.runners().order(memory_mib).map_err(|error| unavailable(&error))?;
-            let started = Instance::start(Arc::clone(edge), Arc::clone(&self.deployed), ordered, &payload).await;
+            let started = Instance::start(Arc::clone(edge), self, ordered, &payload).await;
             let Some((instance, ready)) = started else {
                 continue;
             };
-            if let Err(failure) = ready.loaded {
-                instance.close();
-                let failure = self.deployed.map(failure);
-                *self.failed.lock() = Some((Instant::now(), failure.clone()));
-                return Err(NoInstance::Failed(failure));
-            }
+            let loaded = match &ready.loaded {
+                Ok(loaded) => loaded.clone(),
+                Err(failure) => {
+                    instance.close();
+                    let failure = self.deployed.map(failure.clone());
+                    *self.failed.lock() = Some((Instant::now(), failure.clone()));
+                    return Err(NoInstance::Failed(failure));
+                }
+            };
+            self.loaded.get_or_init(|| loaded);
             self.deployed.keep_code_caches(&ready).map_err(|error| unavailable(&error))?;
             let mut instances = self.instances.write();
             instances.retain(|instance| instance.is_live());
@@ -131,13 +163,15 @@ impl Pool {
     }
 
     /// Starts the version to see whether it does, and keeps the instance for the first request.
-    pub async fn validate(self: &Arc<Self>, edge: &Arc<Edge>) -> Result<(), NoInstance> {
+    pub async fn validate(self: &Arc<Self>, edge: &Arc<Edge>) -> Result<Loaded, NoInstance> {
         let _first = self.starting.lock().await;
-        self.start(edge).await.map(drop)
+        self.start(edge).await?;
+        self.loaded.get().cloned().ok_or_else(|| NoInstance::Unavailable("the runner said nothing of its start".into()))
     }
 
     /// Ends the instances that began nothing for `idle` at least; gives how many.
     pub fn evict(&self, idle: Duration) -> usize {
+        let idle = if self.retired.load(Ordering::Acquire) { idle.min(RETIRED_IDLE_MAX) } else { idle };
         let mut instances = self.instances.write();
         let before = instances.len();
         instances.retain(|instance| {
@@ -169,8 +203,29 @@ impl Pool {
         self.instances.read().iter().filter(|instance| instance.is_live()).map(|instance| instance.in_flight()).sum()
     }
 
+    /// How long it has had no instance.
+    pub fn unused(&self) -> Duration {
+        let mut since = self.empty_since.lock();
+        if !self.instances.read().is_empty() {
+            *since = None;
+            return Duration::ZERO;
+        }
+        since.get_or_insert_with(Instant::now).elapsed()
+    }
+
+    /// Whether nothing of it is left, nor will be.
+    pub fn is_over(&self) -> bool {
+        self.retired.load(Ordering::Acquire) && self.unused() >= RETIRED_IDLE_MAX
+    }
+
+    /// Serves again.
+    pub fn revive(&self) {
+        self.retired.store(false, Ordering::Release);
+    }
+
     /// Takes no more events; the instances end when those they have are over.
     pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
         for instance in self.instances.write().drain(..) {
             instance.retire();
         }

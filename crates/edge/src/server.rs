@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, watch};
 use crate::body::EdgeBody;
 use crate::client_body::ClientBody;
 use crate::connection::{self, HEAD_BYTES_MAX, Shared};
-use crate::dispatch::{self, Inquiry, TlsTerms};
 use crate::edge::Edge;
 use crate::pages;
+use crate::requests::{self, Inquiry, TlsTerms};
 
 /// How long a drain waits for the requests that it accepted.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -112,7 +112,6 @@ pub(crate) async fn answer(
         return Ok(pages::plain(&parts.headers, status, "head_too_large", &message));
     }
     let body = ClientBody::Hyper(body);
-    let inquiry =
-        Inquiry { parts, body, upgrade, scheme: "http", tls: TlsTerms::default(), client: client.ip() };
-    Ok(dispatch::serve(edge, inquiry).await)
+    let inquiry = Inquiry { parts, body, upgrade, scheme: "http", tls: TlsTerms::default(), client: client.ip() };
+    Ok(requests::serve(edge, inquiry).await)
 }

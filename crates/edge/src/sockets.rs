@@ -20,10 +20,11 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::admit;
 use crate::body::EdgeBody;
-use crate::dispatch::{Answered, Inquiry};
+use crate::dispatch::Answered;
 use crate::head;
 use crate::host::Ask;
 use crate::late::Late;
+use crate::requests::Inquiry;
 
 /// How long a peer may take to answer a close.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);

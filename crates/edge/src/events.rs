@@ -1,0 +1,147 @@
+//! Events that no client sends: the clock's, and those of tails.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Response, StatusCode};
+use selvedge_model::{ConsumedEvent, Failure, Outcome, Trace, TraceEvent, TraceOf, WorkerKey, WorkerName};
+
+use crate::body::EdgeBody;
+use crate::dispatch::{self, Answered, EventBody, NoAnswer};
+use crate::edge::Edge;
+use crate::head;
+use crate::pages;
+use crate::pool::Pool;
+use crate::requests;
+use crate::watch::{self, Watch};
+
+/// Why an event that no client sent did not run to its end.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EventError {
+    #[error("no worker of that name serves here")]
+    NoWorker,
+    #[error("its version cannot be loaded: {0}")]
+    NoVersion(#[from] crate::slot::NoVersion),
+    #[error("{}", pages::sentence(.0))]
+    Failed(Failure),
+    #[error("{0}")]
+    Lost(String),
+}
+
+impl EventError {
+    /// How the platform calls it.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Failed(failure) => watch::outcome_of(failure),
+            _ => Outcome::Unknown,
+        }
+    }
+}
+
+impl From<NoAnswer> for EventError {
+    fn from(error: NoAnswer) -> Self {
+        match error {
+            NoAnswer::Failed(failure) => Self::Failed(failure),
+            NoAnswer::Lost(reason) | NoAnswer::Unavailable(reason) => Self::Lost(reason),
+            NoAnswer::Cancelled => Self::Lost("it was cancelled".into()),
+        }
+    }
+}
+
+impl Edge {
+    /// Runs the scheduled handler of a worker: `cron` is the expression that is due, `time_ms` the minute it was due at,
+    /// in milliseconds since 1970.
+    pub async fn scheduled(self: &Arc<Self>, worker: &WorkerKey, cron: &str, time_ms: u64) -> Result<(), EventError> {
+        let pool = self.pool_of(worker).await?;
+        scheduled(self, &pool, cron, time_ms).await?;
+        Ok(())
+    }
+
+    /// A version of a worker that serves now.
+    pub(crate) async fn pool_of(self: &Arc<Self>, worker: &WorkerKey) -> Result<Arc<Pool>, EventError> {
+        let site = self.site(worker).ok_or(EventError::NoWorker)?;
+        let chosen = site.choose(&HeaderMap::new(), self.request_id()).ok_or(EventError::NoWorker)?;
+        Ok(chosen.slot.pool(self).await?)
+    }
+
+    /// The workers that are told what became of a worker's events.
+    pub(crate) fn tail_consumers(&self, worker: &WorkerKey) -> Vec<WorkerName> {
+        let site = self.site(worker);
+        site.and_then(|site| Some(site.record.as_ref()?.tail_consumers.clone())).unwrap_or_default()
+    }
+
+    /// Tells workers what became of an event of another of their account.
+    pub(crate) fn tell_consumers(self: &Arc<Self>, of: &TraceOf, consumers: Vec<WorkerName>, trace: Arc<Trace>) {
+        let Ok(body) = serde_json::to_vec(&[&*trace]) else {
+            return;
+        };
+        let body = Bytes::from(body);
+        for consumer in consumers {
+            let key = WorkerKey::new(of.account.clone(), consumer);
+            let (edge, body) = (Arc::clone(self), body.clone());
+            let producer = of.worker.clone();
+            tokio::spawn(async move {
+                if let Err(error) = tail(&edge, &key, &producer, body).await {
+                    tracing::debug!(worker = %key, %error, "a tail worker was not told of an event");
+                }
+            });
+        }
+    }
+}
+
+async fn scheduled(edge: &Arc<Edge>, pool: &Arc<Pool>, cron: &str, time_ms: u64) -> Result<Answered, NoAnswer> {
+    let id = edge.request_id();
+    let meta = serde_json::json!({ "id": id.to_string(), "cron": cron, "scheduledTime": time_ms }).to_string();
+    let event = || TraceEvent::Scheduled { cron: cron.to_owned(), scheduled_time: time_ms };
+    let watch = Watch::begin(edge, &pool.deployed, id, None, event);
+    let head = head::open("scheduled", "", "", &meta, &HeaderMap::new(), &[])
+        .map_err(|error| NoAnswer::Unavailable(error.to_string()))?;
+    let sent = dispatch::send(edge, pool, id, &head, EventBody::Whole(Bytes::new()), watch.as_ref()).await;
+    if let Err(NoAnswer::Failed(failure)) = &sent {
+        edge.records().failed(pool.deployed.key.worker.as_str(), &id.to_string(), failure);
+    }
+    sent
+}
+
+/// `body` is the JSON of an array of traces.
+async fn tail(edge: &Arc<Edge>, consumer: &WorkerKey, producer: &WorkerName, body: Bytes) -> Result<(), EventError> {
+    let pool = edge.pool_of(consumer).await?;
+    let id = edge.request_id();
+    let meta = serde_json::json!({ "id": id.to_string() }).to_string();
+    let event =
+        || TraceEvent::Tail { consumed_events: vec![ConsumedEvent { script_name: producer.as_str().to_owned() }] };
+    // A tail worker's own events are not told to tail workers: they would go round for ever.
+    let watch = Watch::begin_untold(edge, &pool.deployed, id, event);
+    let head = head::open("tail", "", "", &meta, &HeaderMap::new(), &[])
+        .map_err(|error| EventError::Lost(error.to_string()))?;
+    dispatch::send(edge, &pool, id, &head, EventBody::Whole(body), watch.as_ref()).await?;
+    Ok(())
+}
+
+/// The paths under `/cdn-cgi/` that `wrangler dev` has too.
+pub async fn internal(edge: &Arc<Edge>, pool: &Arc<Pool>, parts: &Parts) -> Option<Response<EdgeBody>> {
+    if !edge.config().author || !parts.uri.path().starts_with("/cdn-cgi/") {
+        return None;
+    }
+    let path = parts.uri.path();
+    if path != "/cdn-cgi/handler/scheduled" && path != "/cdn-cgi/mf/scheduled" {
+        return None;
+    }
+    let query: Vec<(String, String)> =
+        url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let get = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let time_ms = get("time").and_then(|time| time.parse().ok()).unwrap_or_else(watch::now_ms);
+    let response = match scheduled(edge, pool, &get("cron").unwrap_or_default(), time_ms).await {
+        Ok(answered) => Response::new(EdgeBody::full(answered.reply.body.complete().unwrap_or(Bytes::from("ok")))),
+        Err(NoAnswer::Failed(failure)) => {
+            let id = edge.request_id().to_string();
+            pages::failure(&parts.headers, requests::about(edge, &pool.deployed, &id), &failure)
+        }
+        Err(error) => {
+            let reason = EventError::from(error).to_string();
+            pages::plain(&parts.headers, StatusCode::SERVICE_UNAVAILABLE, "unavailable", &reason)
+        }
+    };
+    Some(response)
+}

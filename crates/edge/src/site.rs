@@ -1,0 +1,219 @@
+//! A worker as it serves now: its versions, and which of them a request gets.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, header};
+use selvedge_model::{BASIS_POINTS, VersionId, WorkerKey, WorkerRecord};
+use sha1::{Digest, Sha1};
+
+use crate::edge::RequestId;
+use crate::slot::{Slot, Versions};
+
+/// Two requests that carry the same value get the same version, while shares stay as they are or move one way.
+/// <https://developers.cloudflare.com/workers/configuration/versions-and-deployments/gradual-deployments/#version-affinity>
+const VERSION_KEY_HEADER: &str = "cloudflare-workers-version-key";
+/// Names the version that a request is to get, by worker: a dictionary of RFC 8941.
+const VERSION_OVERRIDES_HEADER: &str = "cloudflare-workers-version-overrides";
+/// The same for browsers, which keep it for a day. Set where a request has neither.
+const VERSION_KEY_COOKIE: &str = "selvedge-version-key";
+const VERSION_KEY_COOKIE_SECONDS: u32 = 24 * 60 * 60;
+/// The longest key that is looked at, in bytes.
+const VERSION_KEY_BYTES_MAX: usize = 256;
+
+/// A version with its share of the traffic.
+struct Part {
+    /// Where its share ends, in hundredths of a percent; it begins where the one before ends.
+    end: u32,
+    slot: Arc<Slot>,
+}
+
+/// A worker as it serves now. Replaced whole by each change.
+pub struct Site {
+    pub key: WorkerKey,
+    /// What the control plane says of it. None where there is none: a worker of `selvedge dev`.
+    pub record: Option<WorkerRecord>,
+    /// Where its versions come from.
+    pub versions: Option<Arc<dyn Versions>>,
+    parts: Vec<Part>,
+}
+
+/// What a request gets.
+pub struct Chosen {
+    pub slot: Arc<Slot>,
+    /// Makes the client's next requests get the same.
+    pub cookie: Option<HeaderValue>,
+}
+
+// === impl Site ===
+
+impl Site {
+    /// A worker of one version.
+    pub fn of_one(key: WorkerKey, slot: Arc<Slot>) -> Self {
+        Self { key, record: None, versions: None, parts: vec![Part { end: BASIS_POINTS, slot }] }
+    }
+
+    /// A worker as its record says; `slot_of` gives the place of a version.
+    pub fn of_record(
+        record: WorkerRecord,
+        versions: Option<Arc<dyn Versions>>,
+        mut slot_of: impl FnMut(&VersionId) -> Arc<Slot>,
+    ) -> Self {
+        let mut shares = record.deployment.as_ref().map(|deployment| deployment.versions.clone()).unwrap_or_default();
+        // The same order whichever way shares move: a client that got the growing version keeps it.
+        shares.sort_by(|one, other| one.version.cmp(&other.version));
+        let mut end = 0;
+        let parts = shares
+            .iter()
+            .map(|share| {
+                end += share.basis_points;
+                Part { end, slot: slot_of(&share.version) }
+            })
+            .collect();
+        let key = WorkerKey::new(record.account.clone(), record.name.clone());
+        Self { key, record: Some(record), versions, parts }
+    }
+
+    /// The places of the versions that serve.
+    pub fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
+        self.parts.iter().map(|part| &part.slot)
+    }
+
+    /// The version for a request; none if none is deployed.
+    pub fn choose(&self, headers: &HeaderMap, id: RequestId) -> Option<Chosen> {
+        if let [only] = self.parts.as_slice() {
+            return Some(Chosen { slot: Arc::clone(&only.slot), cookie: None });
+        }
+        if let Some(slot) = self.overridden(headers) {
+            return Some(Chosen { slot, cookie: None });
+        }
+        if let Some(key) = version_key(headers) {
+            return Some(Chosen { slot: self.at(self.bucket(key.as_bytes()))?, cookie: None });
+        }
+        let key = id.to_string();
+        let slot = self.at(self.bucket(key.as_bytes()))?;
+        let cookie =
+            format!("{VERSION_KEY_COOKIE}={key}; Path=/; Max-Age={VERSION_KEY_COOKIE_SECONDS}; HttpOnly; SameSite=Lax");
+        Some(Chosen { slot, cookie: HeaderValue::from_str(&cookie).ok() })
+    }
+
+    /// The version that the client names, if it serves.
+    fn overridden(&self, headers: &HeaderMap) -> Option<Arc<Slot>> {
+        let values = headers.get_all(VERSION_OVERRIDES_HEADER).iter().filter_map(|value| value.to_str().ok());
+        let mut members = values.flat_map(|value| value.split(','));
+        let version = members.find_map(|member| {
+            let (worker, version) = member.trim().split_once('=')?;
+            (worker == self.key.worker.as_str()).then(|| version.trim().trim_matches('"'))
+        })?;
+        self.slots().find(|slot| slot.version() == version).map(Arc::clone)
+    }
+
+    /// Where a key falls, in hundredths of a percent.
+    fn bucket(&self, key: &[u8]) -> u32 {
+        // The worker's name is in it, so that no client is first to meet every worker's new version.
+        let digest = Sha1::new().chain_update(self.key.worker.as_str()).chain_update([0]).chain_update(key).finalize();
+        let number = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        (number % u64::from(BASIS_POINTS)) as u32
+    }
+
+    fn at(&self, bucket: u32) -> Option<Arc<Slot>> {
+        self.parts.iter().find(|part| bucket < part.end).or(self.parts.last()).map(|part| Arc::clone(&part.slot))
+    }
+}
+
+fn version_key(headers: &HeaderMap) -> Option<&str> {
+    let header = headers.get(VERSION_KEY_HEADER).and_then(|value| value.to_str().ok());
+    let cookies = || {
+        let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = values.flat_map(|value| value.split(';'));
+        pairs.find_map(|pair| pair.trim().strip_prefix(VERSION_KEY_COOKIE)?.strip_prefix('='))
+    };
+    header.or_else(cookies).filter(|key| !key.is_empty() && key.len() <= VERSION_KEY_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use selvedge_model::{AccountId, DeploymentRecord, Share};
+
+    const OLD: &str = "aaaaaaaa-0000-4000-8000-000000000000";
+    const NEW: &str = "bbbbbbbb-0000-4000-8000-000000000000";
+
+    fn site(new_basis_points: u32) -> Site {
+        let share = |version: &str, basis_points| Share { version: version.parse().unwrap(), basis_points };
+        let record = WorkerRecord {
+            account: AccountId::local(),
+            name: "shop".parse().unwrap(),
+            subdomain: None,
+            workers_dev: true,
+            previews: true,
+            aliases: Default::default(),
+            deployment: Some(DeploymentRecord {
+                id: String::new(),
+                created_ms: 0,
+                versions: vec![share(NEW, new_basis_points), share(OLD, BASIS_POINTS - new_basis_points)],
+            }),
+            routes: vec![],
+            domains: vec![],
+            crons: vec![],
+            tail_consumers: vec![],
+        };
+        Site::of_record(record, None, |version| Slot::empty(version.as_str()))
+    }
+
+    fn with(name: &'static str, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_str(value).unwrap())])
+    }
+
+    fn chosen(site: &Site, headers: &HeaderMap, id: u64) -> (String, bool) {
+        let chosen = site.choose(headers, RequestId::of(id)).unwrap();
+        (chosen.slot.version().to_owned(), chosen.cookie.is_some())
+    }
+
+    #[test]
+    fn a_client_keeps_its_version_as_the_new_one_grows() {
+        for client in 0..200 {
+            let headers = with(VERSION_KEY_HEADER, &format!("client-{client}"));
+            let mut had_new = false;
+            for percent in [1, 10, 50, 90, 100] {
+                let (version, cookie) = chosen(&site(percent * 100), &headers, client);
+                assert!(!cookie);
+                assert!(!(had_new && version == OLD), "client {client} went back at {percent} %");
+                had_new |= version == NEW;
+            }
+            assert!(had_new);
+        }
+    }
+
+    #[test]
+    fn shares_are_kept() {
+        let site = site(2500);
+        let new = (0..10_000_u64)
+            .filter(|id| chosen(&site, &HeaderMap::new(), id.wrapping_mul(0x9e37_79b9_7f4a_7c15)).0 == NEW)
+            .count();
+        assert!((2300..2700).contains(&new), "{new} of 10,000");
+    }
+
+    #[test]
+    fn the_cookie_gives_the_same_version_again() {
+        let site = site(5000);
+        for id in 0..50 {
+            let first = site.choose(&HeaderMap::new(), RequestId::of(id)).unwrap();
+            let cookie = first.cookie.unwrap();
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+            let (version, again) = chosen(&site, &with("cookie", &format!("a=b; {pair}")), id + 1000);
+            assert_eq!(version, first.slot.version());
+            assert!(!again);
+        }
+    }
+
+    #[test]
+    fn an_override_names_a_version_that_serves() {
+        let site = site(100);
+        for id in 0..20 {
+            let named = with(VERSION_OVERRIDES_HEADER, &format!("other=\"x\", shop=\"{NEW}\""));
+            assert_eq!(chosen(&site, &named, id).0, NEW);
+        }
+        let unknown = with(VERSION_OVERRIDES_HEADER, "shop=\"cccccccc-0000-4000-8000-000000000000\"");
+        assert!(site.choose(&unknown, RequestId::of(1)).is_some());
+    }
+}

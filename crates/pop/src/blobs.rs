@@ -1,0 +1,101 @@
+//! The blobs of the local copy: files named by their hash, checked as they arrive.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use selvedge_fabric::Fabric;
+use selvedge_model::BlobHash;
+
+use crate::error::PopError;
+
+/// The blobs of the local copy.
+pub struct Blobs {
+    folder: PathBuf,
+    temporary: AtomicU64,
+}
+
+/// Names of files that are being written begin so.
+const TEMPORARY: &str = "arriving-";
+
+impl Blobs {
+    /// Keeps blobs in `folder`, which may not be there yet.
+    pub fn open(folder: &Path) -> Result<Self, PopError> {
+        let failed = |source| PopError::Folder { path: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        for entry in std::fs::read_dir(folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                std::fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        Ok(Self { folder: folder.to_owned(), temporary: AtomicU64::new(0) })
+    }
+
+    /// Where a blob is, or would be.
+    pub fn file(&self, hash: &BlobHash) -> PathBuf {
+        let text = hash.as_str();
+        self.folder.join(text.get(..2).unwrap_or_default()).join(text)
+    }
+
+    /// Has blobs here, from the fabric where they are not.
+    pub async fn fetch(self: &Arc<Self>, fabric: &dyn Fabric, hashes: Vec<BlobHash>) -> Result<(), PopError> {
+        let blobs = Arc::clone(self);
+        let absent = move || hashes.into_iter().filter(|hash| !blobs.file(hash).exists()).collect::<Vec<_>>();
+        let absent = tokio::task::spawn_blocking(absent).await.map_err(|_| PopError::Stopped)?;
+        for hash in absent {
+            let near = fabric.blob_file(&hash);
+            let blobs = Arc::clone(self);
+            let name = hash.clone();
+            let linked = tokio::task::spawn_blocking(move || near.is_some_and(|near| blobs.link(&near, &name)));
+            if linked.await.map_err(|_| PopError::Stopped)? {
+                continue;
+            }
+            let text = || hash.as_str().to_owned();
+            let bytes = fabric.get_blob(&hash).await?.ok_or_else(|| PopError::NoBlob { hash: text() })?;
+            let blobs = Arc::clone(self);
+            let name = hash.clone();
+            let kept = tokio::task::spawn_blocking(move || blobs.keep(&name, &bytes));
+            kept.await.map_err(|_| PopError::Stopped)??;
+        }
+        Ok(())
+    }
+
+    /// Shares the file of a fabric on this machine: the same content is on the disk once. False where that cannot be.
+    fn link(&self, near: &Path, hash: &BlobHash) -> bool {
+        let Ok(content) = std::fs::read(near) else {
+            return false;
+        };
+        let file = self.file(hash);
+        blake3::hash(&content).to_hex().as_str() == hash.as_str()
+            && file.parent().is_some_and(|parent| std::fs::create_dir_all(parent).is_ok())
+            && (std::fs::hard_link(near, &file).is_ok() || file.exists())
+    }
+
+    fn keep(&self, hash: &BlobHash, bytes: &[u8]) -> Result<(), PopError> {
+        let text = || hash.as_str().to_owned();
+        if blake3::hash(bytes).to_hex().as_str() != hash.as_str() {
+            return Err(PopError::WrongBlob { hash: text() });
+        }
+        let failed = |source| PopError::KeepBlob { hash: text(), source };
+        let file = self.file(hash);
+        if let Some(parent) = file.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        let temporary = self.folder.join(format!("{TEMPORARY}{}", self.temporary.fetch_add(1, Ordering::Relaxed)));
+        let mut writing = std::fs::File::create(&temporary).map_err(failed)?;
+        writing.write_all(bytes).and_then(|()| writing.sync_data()).map_err(failed)?;
+        std::fs::rename(&temporary, &file).map_err(failed)
+    }
+
+    /// The content of a blob that is here.
+    pub async fn read(self: &Arc<Self>, hash: &BlobHash) -> Result<Option<bytes::Bytes>, PopError> {
+        let file = self.file(hash);
+        match tokio::fs::read(&file).await {
+            Ok(content) => Ok(Some(content.into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(PopError::ReadBlob { hash: hash.as_str().to_owned(), source }),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The local copy, and the following of the fabric that keeps it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use selvedge_edge::{Edge, NoInstance, Versions};
+use selvedge_fabric::{Entry, Fabric, Revision};
+use selvedge_model::{CronRecord, Loaded, VersionRecord, WorkerKey, WorkerRecord, worker_key};
+
+use crate::blobs::Blobs;
+use crate::error::PopError;
+use crate::load::{OpenSecret, Stored};
+use crate::rows::Rows;
+
+/// How many changes are taken in at once.
+const CHANGES_MAX: usize = 256;
+/// How long to wait before the fabric is asked again after it failed, first and at most.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// The local copy of what is deployed, and the edge that serves it.
+pub struct Replica {
+    edge: Arc<Edge>,
+    stored: Arc<Stored>,
+    versions: Arc<dyn Versions>,
+    crons: RwLock<HashMap<WorkerKey, Vec<CronRecord>>>,
+}
+
+impl Replica {
+    /// Opens the copy in `folder`, made if it is not there, and has the edge serve what it holds. Without a fabric the
+    /// copy is all there is.
+    pub async fn open(
+        folder: &Path,
+        edge: Arc<Edge>,
+        fabric: Option<Arc<dyn Fabric>>,
+        secrets: Arc<dyn OpenSecret>,
+    ) -> Result<Arc<Self>, PopError> {
+        std::fs::create_dir_all(folder).map_err(|source| PopError::Folder { path: folder.to_owned(), source })?;
+        let rows = Rows::open(&folder.join("edge.db"))?;
+        let blobs = Blobs::open(&folder.join("blobs"))?;
+        let stored = Arc::new(Stored::new(rows, blobs, fabric, secrets));
+        let versions = Arc::clone(&stored) as Arc<dyn Versions>;
+        let replica = Arc::new(Self { edge, stored, versions, crons: RwLock::default() });
+        let opening = Arc::clone(&replica);
+        tokio::task::spawn_blocking(move || opening.serve_all()).await.map_err(|_| PopError::Stopped)??;
+        Ok(replica)
+    }
+
+    pub(crate) fn edge(&self) -> &Arc<Edge> {
+        &self.edge
+    }
+
+    pub(crate) fn rows(&self) -> &Rows {
+        &self.stored.rows
+    }
+
+    /// Every cron trigger that is set.
+    pub(crate) fn crons(&self) -> Vec<(WorkerKey, CronRecord)> {
+        let crons = self.crons.read();
+        crons.iter().flat_map(|(key, crons)| crons.iter().map(|cron| (key.clone(), cron.clone()))).collect()
+    }
+
+    /// Has the edge serve everything that the copy holds.
+    fn serve_all(&self) -> Result<(), PopError> {
+        self.stored.rows.each("worker/", |key, value| match serde_json::from_slice::<WorkerRecord>(value) {
+            Ok(record) => self.serve(record),
+            Err(error) => tracing::error!(key, %error, "the record of a worker cannot be read: it is not served"),
+        })
+    }
+
+    fn serve(&self, record: WorkerRecord) {
+        let key = WorkerKey::new(record.account.clone(), record.name.clone());
+        if record.crons.is_empty() || record.deployment.is_none() {
+            self.crons.write().remove(&key);
+        } else {
+            self.crons.write().insert(key, record.crons.clone());
+        }
+        self.edge.set_worker(record, &self.versions);
+    }
+
+    /// Starts a version that is not deployed yet, to see whether it does.
+    pub async fn prepare(&self, record: &VersionRecord) -> Result<Loaded, NoInstance> {
+        let deployed = self.stored.deployed(record).await.map_err(NoInstance::Unavailable)?;
+        self.edge.prepare(&record.id, deployed).await
+    }
+
+    /// Takes in what changes in the fabric for as long as there is one.
+    pub async fn follow(self: Arc<Self>) {
+        let Some(fabric) = self.stored.fabric.clone() else {
+            return;
+        };
+        let mut wake = fabric.watch("");
+        let mut retry = RETRY_MIN;
+        loop {
+            let caught_up = self.catch_up(&*fabric).await;
+            let woken = match caught_up {
+                Ok(()) => wake.wake().await.map_err(PopError::from),
+                Err(error) => Err(error),
+            };
+            match woken {
+                Ok(()) => retry = RETRY_MIN,
+                Err(error) => {
+                    tracing::warn!(%error, "the fabric cannot be followed: what is here is served on");
+                    tokio::time::sleep(retry).await;
+                    retry = (retry * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    /// Takes in all that changed since.
+    pub async fn catch_up(&self, fabric: &dyn Fabric) -> Result<(), PopError> {
+        loop {
+            let after = self.stored.rows.revision()?;
+            let entries = fabric.changes("", after, CHANGES_MAX).await?;
+            if entries.is_empty() {
+                return Ok(());
+            }
+            self.take(after, entries).await?;
+        }
+    }
+
+    async fn take(&self, after: Revision, entries: Vec<Entry>) -> Result<(), PopError> {
+        tracing::debug!(after = after.0, count = entries.len(), "changes");
+        let mut versions: HashMap<&str, VersionRecord> = HashMap::new();
+        let mut workers = Vec::new();
+        for entry in &entries {
+            let Some(value) = &entry.value else {
+                continue;
+            };
+            let unreadable = |source| PopError::Record { key: entry.key.clone(), source };
+            let read = if entry.key.starts_with("version/") {
+                serde_json::from_slice(value).map(|record| drop(versions.insert(&entry.key, record)))
+            } else if entry.key.starts_with("worker/") {
+                serde_json::from_slice(value).map(|record: WorkerRecord| workers.push(record))
+            } else {
+                Ok(())
+            };
+            if let Err(error) = read.map_err(unreadable) {
+                // A newer control plane's: the others are not to wait for it.
+                tracing::error!(%error, "a record is passed over");
+            }
+        }
+        for worker in &workers {
+            self.fetch_for(worker, &versions).await?;
+        }
+        self.stored.rows.apply(&entries)?;
+        for worker in workers {
+            self.serve(worker);
+        }
+        for entry in entries.iter().filter(|entry| entry.value.is_none()) {
+            if let Some(key) = worker_of(&entry.key) {
+                self.crons.write().remove(&key);
+                self.edge.remove_worker(&key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the blobs of the versions that are about to serve here.
+    async fn fetch_for(&self, worker: &WorkerRecord, new: &HashMap<&str, VersionRecord>) -> Result<(), PopError> {
+        let key = WorkerKey::new(worker.account.clone(), worker.name.clone());
+        for share in worker.deployment.iter().flat_map(|deployment| &deployment.versions) {
+            let version_key = selvedge_model::version_key(&key.account, &key.worker, &share.version);
+            let known = match new.get(version_key.as_str()) {
+                Some(record) => Some(record.clone()),
+                None => self.stored.record(&key, &share.version)?,
+            };
+            let Some(record) = known else {
+                tracing::error!(worker = %key, version = %share.version, "a version is deployed that has no record");
+                continue;
+            };
+            let fetched = match self.stored.blobs_of(&record).await {
+                Ok(hashes) => self.stored.fetch(hashes).await,
+                Err(error) => Err(error),
+            };
+            match fetched {
+                Err(error @ (PopError::NoBlob { .. } | PopError::WrongBlob { .. })) => {
+                    // It will not be better for waiting; the other workers are not to suffer.
+                    tracing::error!(worker = %key, version = %share.version, %error, "a version is not complete");
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the copy holds all that the fabric does.
+    pub async fn is_current(&self) -> Result<bool, PopError> {
+        let Some(fabric) = &self.stored.fabric else {
+            return Ok(true);
+        };
+        let after = self.stored.rows.revision()?;
+        Ok(fabric.changes("", after, 1).await?.is_empty())
+    }
+}
+
+/// The worker of a key of the fabric.
+fn worker_of(key: &str) -> Option<WorkerKey> {
+    let (account, worker) = key.strip_prefix("worker/")?.split_once('/')?;
+    let key_of = WorkerKey::new(account.parse().ok()?, worker.parse().ok()?);
+    (worker_key(&key_of.account, &key_of.worker) == key).then_some(key_of)
+}
