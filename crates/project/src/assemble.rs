@@ -11,21 +11,17 @@ use crate::{
     locate::{self, Format, Target},
     name::{CompatibilityDate, EnvironmentName, WorkerName},
     paths::{self, Paths},
-    project::{Assets, Project, RunWorkerFirst},
+    project::{Assets, Identity, Project, RunWorkerFirst},
     reader::Reader,
     secrets::{self, Secrets},
     settings::{self, Settings},
     toml,
+    tree::Node,
     warning::{Warning, WarningKind, Warnings},
 };
 
 pub(crate) fn load(path: &Path, env: Option<&str>, secrets: Secrets<'_>) -> Result<Project, ProjectError> {
-    let environment = env
-        .map(|name| {
-            name.parse::<EnvironmentName>()
-                .map_err(|source| ProjectError::EnvironmentName { name: name.to_owned(), source })
-        })
-        .transpose()?;
+    let environment = environment(env)?;
     let redirected = match secrets {
         Secrets::None => locate::redirected(path)?,
         Secrets::Files(_) => None,
@@ -55,6 +51,45 @@ pub(crate) fn load(path: &Path, env: Option<&str>, secrets: Secrets<'_>) -> Resu
             }));
             Ok(project)
         }
+    }
+}
+
+/// The name and account of the worker at `path`, of which nothing else needs to be there yet.
+pub(crate) fn identify(path: &Path, env: Option<&str>) -> Result<Identity, ProjectError> {
+    let (path, environment) = match locate::redirected(path)? {
+        Some(config) => (config, None),
+        None => (path.to_owned(), environment(env)?),
+    };
+    match locate::locate(&path)? {
+        Target::Script { file } => Ok(Identity { name: stem_name(&file), account_id: None }),
+        Target::Bare { folder, .. } => {
+            Ok(Identity { name: folder_name(&paths::canonical(&folder)?), account_id: None })
+        }
+        Target::Config { folder, file, format, .. } => {
+            let source = SourceFile::read(&file)?;
+            let tree = parse(&source, format)?;
+            let mut reader = Reader::new(&source);
+            let settings = settings::read(&mut reader, &source, &tree, environment.as_ref())?;
+            reader.problems.check()?;
+            let root = paths::canonical(&folder)?;
+            let account_id = settings.deploy.finish(false, None).account_id;
+            Ok(Identity { name: settings.name.unwrap_or_else(|| folder_name(&root)), account_id })
+        }
+    }
+}
+
+pub(crate) fn environment(env: Option<&str>) -> Result<Option<EnvironmentName>, ProjectError> {
+    env.map(|name| {
+        name.parse::<EnvironmentName>()
+            .map_err(|source| ProjectError::EnvironmentName { name: name.to_owned(), source })
+    })
+    .transpose()
+}
+
+fn parse(source: &SourceFile, format: Format) -> Result<Node, ProjectError> {
+    match format {
+        Format::Jsonc => jsonc::parse(source),
+        Format::Toml => toml::parse(source),
     }
 }
 
@@ -103,10 +138,7 @@ fn load_config(
     environment: Option<EnvironmentName>,
     secrets: Secrets<'_>,
 ) -> Result<Project, ProjectError> {
-    let tree = match format {
-        Format::Jsonc => jsonc::parse(source)?,
-        Format::Toml => toml::parse(source)?,
-    };
+    let tree = parse(source, format)?;
     let mut reader = Reader::new(source);
     let mut settings = settings::read(&mut reader, source, &tree, environment.as_ref())?;
     let mut taken = std::mem::take(&mut settings.bindings.taken);

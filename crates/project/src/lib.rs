@@ -43,7 +43,7 @@ mod tree;
 mod unavailable;
 mod warning;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use crate::secrets::Secrets;
 
@@ -53,8 +53,8 @@ pub use crate::{
     file::FILE_BYTES_MAX,
     name::{BindingName, CompatibilityDate, Cron, EnvironmentName, InvalidDate, InvalidName, WorkerName},
     project::{
-        AssetRoutes, Assets, Build, Bundling, Deploy, Dev, DevAddress, HtmlHandling, Limits, ModuleRule, ModuleType,
-        NotFoundHandling, Project, Route, RunWorkerFirst, Secret, Service, Var, Zone,
+        AssetRoutes, Assets, Build, Bundling, Deploy, Dev, DevAddress, HtmlHandling, Identity, Limits, ModuleRule,
+        ModuleType, NotFoundHandling, Project, Route, RunWorkerFirst, Secret, Service, Var, Zone,
     },
     unavailable::{BindingKind, UnavailableBinding},
     warning::{Warning, WarningKind},
@@ -70,4 +70,20 @@ pub fn load(path: &Path, env: Option<&str>) -> Result<Project, ProjectError> {
 /// [`load`] without the secrets of `.dev.vars` and `.env`, which are this machine's and no platform's: what is deployed.
 pub fn load_deployed(path: &Path, env: Option<&str>) -> Result<Project, ProjectError> {
     assemble::load(path, env, Secrets::None)
+}
+
+/// Who the worker at `path` is, though its files may not be there yet.
+pub fn identify(path: &Path, env: Option<&str>) -> Result<Identity, ProjectError> {
+    assemble::identify(path, env)
+}
+
+/// What the `.env` files of a folder say: for tools that take their own settings from there.
+pub fn dot_env(folder: &Path, env: Option<&str>) -> Result<BTreeMap<String, Secret>, ProjectError> {
+    let environment = assemble::environment(env)?;
+    secrets::dot_env_of(folder, environment.as_ref())
+}
+
+/// The secrets in a file of their own: a JSON object of texts, or lines as in `.env`.
+pub fn read_secrets(path: &Path) -> Result<BTreeMap<BindingName, Secret>, ProjectError> {
+    secrets::file_of(path)
 }

@@ -47,6 +47,13 @@ pub struct Project {
     pub warnings: Vec<Warning>,
 }
 
+/// What a worker is called, and where it belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub name: WorkerName,
+    pub account_id: Option<String>,
+}
+
 /// The value of a variable: a string stays a string, all else is JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Var {

@@ -11,9 +11,11 @@ use crate::{
     error::{Problem, ProblemKind, Problems, ProjectError},
     expand::{Endless, expand},
     file::SourceFile,
+    jsonc,
     name::{BindingName, EnvironmentName},
     project::Secret,
-    reader::Placed,
+    reader::{At, Placed, Reader},
+    tree::Value,
     warning::{Warning, WarningKind, Warnings},
 };
 
@@ -113,6 +115,44 @@ fn dot_env(root: &Path, environment: Option<&EnvironmentName>) -> Vec<PathBuf> {
     files
 }
 
+/// What the `.env` files of a folder say, whoever they say it to.
+pub(crate) fn dot_env_of(
+    root: &Path,
+    environment: Option<&EnvironmentName>,
+) -> Result<BTreeMap<String, Secret>, ProjectError> {
+    let found = find_dot_env(root, environment, &mut Warnings::default())?;
+    Ok(found.assignments.into_iter().map(|(key, assignment)| (key, Secret::new(assignment.value))).collect())
+}
+
+/// The secrets of one file: a JSON object of texts, or lines as in `.env`, taken as they are.
+pub(crate) fn file_of(path: &Path) -> Result<BTreeMap<BindingName, Secret>, ProjectError> {
+    let file = SourceFile::read(path)?;
+    if !file.text().trim_start().starts_with('{') {
+        let assignments = by_key(dotenv::parse(&file, &mut Warnings::default())?);
+        return all(Found { assignments, from_dot_env: false });
+    }
+    let tree = jsonc::parse(&file)?;
+    let mut reader = Reader::new(&file);
+    let at = At { node: &tree, key: String::new() };
+    let secrets = reader.entries(&at).unwrap_or_default();
+    let secrets = secrets
+        .into_iter()
+        .filter_map(|(entry, at)| Some((reader.key_name(entry, &at)?, Secret::new(secret_text(&mut reader, &at)?))))
+        .collect();
+    reader.problems.check()?;
+    Ok(secrets)
+}
+
+/// Unlike other texts, one that is wrong is not shown.
+fn secret_text(reader: &mut Reader<'_>, at: &At<'_>) -> Option<String> {
+    if let Value::String(text) = &at.node.value {
+        return Some(text.clone());
+    }
+    let (expected, found) = ("a string".to_owned(), "something else".to_owned());
+    reader.problem(at, ProblemKind::Mistyped { expected, found });
+    None
+}
+
 fn find(root: &Path, environment: Option<&EnvironmentName>, warnings: &mut Warnings) -> Result<Found, ProjectError> {
     for path in dev_vars(root, environment) {
         if let Some(file) = SourceFile::read_if_present(&path)? {
@@ -120,6 +160,14 @@ fn find(root: &Path, environment: Option<&EnvironmentName>, warnings: &mut Warni
             return Ok(Found { assignments: by_key(assignments), from_dot_env: false });
         }
     }
+    find_dot_env(root, environment, warnings)
+}
+
+fn find_dot_env(
+    root: &Path,
+    environment: Option<&EnvironmentName>,
+    warnings: &mut Warnings,
+) -> Result<Found, ProjectError> {
     let mut merged: Vec<Assignment> = Vec::new();
     let mut indexes: BTreeMap<String, usize> = BTreeMap::new();
     for path in dot_env(root, environment) {

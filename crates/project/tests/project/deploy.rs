@@ -1,6 +1,6 @@
 //! What is read for a deployment, and what of it environments inherit.
 
-use selvedge_project::{Project, load_deployed};
+use selvedge_project::{Project, dot_env, identify, load_deployed, read_secrets};
 
 use crate::support::{Folder, text};
 
@@ -92,4 +92,34 @@ fn what_a_frameworks_build_wrote_is_deployed_in_the_projects_place() {
 fn a_consumer_without_a_queue_is_a_problem() {
     let folder = Folder::jsonc(r#"{ "main": "index.js", "queues": { "consumers": [{}] } }"#);
     assert!(folder.error().contains("`queues.consumers[0].queue` is missing"));
+}
+
+#[test]
+fn a_worker_has_its_name_before_it_has_its_files() {
+    let config = r#"{ "name": "shop", "account_id": "0123", "main": "built/later.js", "env": { "test": {} } }"#;
+    let folder = Folder::new().file("wrangler.jsonc", config);
+    let identity = identify(&folder.path(""), Some("test")).unwrap();
+    assert_eq!((identity.name.as_str(), identity.account_id.as_deref()), ("shop-test", Some("0123")));
+    let wrong = Folder::new().file("wrangler.jsonc", r#"{ "name": "Not A Name" }"#);
+    assert!(identify(&wrong.path(""), None).is_err());
+}
+
+#[test]
+fn secrets_in_a_file_are_json_or_lines() {
+    let folder = Folder::new().file("a.json", r#"{ "A": "one", "B": "two$C" }"#).file("b.env", "A=one\nB='two$C'\n");
+    for file in ["a.json", "b.env"] {
+        let secrets = read_secrets(&folder.path(file)).unwrap();
+        assert_eq!((secrets["A"].expose(), secrets["B"].expose()), ("one", "two$C"), "{file}");
+    }
+    let folder = Folder::new().file("a.json", r#"{ "A": 12345 }"#);
+    let error = read_secrets(&folder.path("a.json")).unwrap_err().to_string();
+    assert!(error.contains("`A` must be a string") && !error.contains("12345"), "{error}");
+}
+
+#[test]
+fn dot_env_files_are_read_for_tools_too() {
+    let folder = Folder::new().file(".env", "A=1\nB=1").file(".env.test", "B=2").file(".dev.vars", "C=3");
+    let found = dot_env(&folder.path(""), Some("test")).unwrap();
+    let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    assert_eq!(found, [("A", "1"), ("B", "2")]);
 }
