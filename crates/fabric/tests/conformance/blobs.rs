@@ -40,7 +40,8 @@ async fn the_same_bytes_put_at_once_are_one_blob(fabric: &dyn Fabric) {
 async fn missing_blobs_are_told_from_kept_ones(fabric: &dyn Fabric) {
     let kept = fabric.put_blob(text("conformance kept")).await.unwrap();
     let never: BlobHash = "0".repeat(64).parse().unwrap();
-    assert_eq!(fabric.missing_blobs(&[kept.clone(), never.clone()]).await.unwrap(), [never.clone()]);
+    let missing = fabric.missing_blobs(&[kept, never.clone()]).await.unwrap();
+    assert_eq!(missing, std::slice::from_ref(&never));
     assert!(fabric.missing_blobs(&[]).await.unwrap().is_empty());
     assert_eq!(fabric.get_blob(&never).await.unwrap(), None);
 }
