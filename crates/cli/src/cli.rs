@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::settings::ConfigArguments;
+use crate::settings::{ConfigArguments, UpArguments};
 
 /// The self-hosted edge: runs Cloudflare Workers code on machines of your own.
 #[derive(Debug, Parser)]
@@ -44,6 +44,17 @@ pub enum Command {
         #[arg(long)]
         parent: u32,
     },
+}
+
+/// Arguments of `selvedge up`.
+#[derive(Debug, Args)]
+#[allow(dead_code)]
+pub struct UpCommand {
+    #[command(flatten)]
+    pub settings: UpArguments,
+    /// Serve what was deployed before from the edge's own copy, without the control plane and its API
+    #[arg(long)]
+    pub edge_only: bool,
 }
 
 /// Arguments of `selvedge dev`.

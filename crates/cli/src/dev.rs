@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use selvedge_edge::{Edge, EdgeConfig, NoInstance, Server};
 use selvedge_model::Failure;
-use selvedge_outbound::{AllowRule, CertificateDer, Outbound};
+use selvedge_outbound::AllowRule;
 use selvedge_project::WorkerName;
-use selvedge_runner::{Runners, RunnersConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::build::{self, Built};
 use crate::cli::DevArguments;
+use crate::machine::{self, MachineError};
 use crate::terminal;
 use crate::watch::Watch;
 
@@ -34,16 +34,8 @@ enum DevError {
     Runtime(#[source] std::io::Error),
     #[error("--allow-net: {0}")]
     Allow(String),
-    #[error("{ROOTS_VARIABLE} names {file}")]
-    RootsFile { file: PathBuf, source: std::io::Error },
-    #[error("{ROOTS_VARIABLE} names {file}")]
-    Roots { file: PathBuf, source: selvedge_outbound::OutboundError },
-    #[error("outbound requests cannot be made ready")]
-    Outbound(#[from] selvedge_outbound::OutboundError),
-    #[error("the path of this program is not known")]
-    Program(#[source] std::io::Error),
-    #[error("no runner")]
-    Runner(#[from] selvedge_runner::RunnerError),
+    #[error(transparent)]
+    Machine(#[from] MachineError),
     #[error(transparent)]
     Server(#[from] selvedge_edge::ServerError),
     #[error("signals cannot be received")]
@@ -57,12 +49,6 @@ enum DevError {
 /// What `--isolates` may ask for: each takes a runner 5 of its 16,384 descriptors and 20 of the 65,530 mappings that the
 /// kernel allows a process.
 const ISOLATES_CEILING: usize = 2_500;
-
-/// Names a file of certificates that workers' connections trust too, as it does for Node.js and Wrangler.
-const ROOTS_VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
-
-/// Connections and instances take a descriptor each; no more of them than the hard limit of the system allows.
-const DESCRIPTORS_MAX: u64 = 65_536;
 
 /// One PATH of the command line.
 struct Source {
@@ -80,9 +66,7 @@ pub fn main(arguments: DevArguments) -> ExitCode {
         .with_target(false)
         .without_time()
         .init();
-    if let Err(error) = selvedge_sandbox::make_room(DESCRIPTORS_MAX) {
-        tracing::warn!(%error, "the limit of open descriptors stays as it is");
-    }
+    machine::make_room();
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -97,28 +81,16 @@ pub fn main(arguments: DevArguments) -> ExitCode {
     }
 }
 
-fn roots_extra() -> Result<Vec<CertificateDer<'static>>, DevError> {
-    let Some(file) = std::env::var_os(ROOTS_VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from) else {
-        return Ok(Vec::new());
-    };
-    let pem = std::fs::read(&file).map_err(|source| DevError::RootsFile { file: file.clone(), source })?;
-    selvedge_outbound::certificates(&pem).map_err(|source| DevError::Roots { file, source })
-}
-
 async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     let began = Instant::now();
     let mut terminate = signal(SignalKind::terminate()).map_err(DevError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DevError::Signal)?;
-    let (runners, stuck) = Runners::start(RunnersConfig {
-        program: std::env::current_exe().map_err(DevError::Program)?,
-        arguments: vec!["runner".into(), "--parent".into(), std::process::id().to_string()],
-    })?;
+    let (runners, stuck) = machine::runners()?;
     let mut allow = Vec::new();
     for rule in &arguments.allow_net {
         allow.push(rule.parse::<AllowRule>().map_err(|error| DevError::Allow(error.to_string()))?);
     }
-    let roots_extra = roots_extra()?;
-    let outbound = Outbound::new(selvedge_outbound::Config { allow, roots_extra, ..Default::default() })?;
+    let outbound = machine::outbound(allow)?;
 
     let mut sources: Vec<Source> = arguments
         .paths
@@ -193,25 +165,15 @@ fn likely_name(path: &Path) -> WorkerName {
 }
 
 fn config(arguments: &DevArguments, sources: &[Source]) -> EdgeConfig {
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     EdgeConfig {
         domain: "localhost".into(),
         default_worker: sources.iter().find_map(|source| source.name.as_ref()).map(build::key_of),
         author: true,
-        instances_per_worker_max: arguments.instances.unwrap_or(processors).max(1),
+        instances_per_worker_max: arguments.instances.unwrap_or_else(machine::processors).max(1),
         isolates_max: arguments.isolates.clamp(1, ISOLATES_CEILING),
         instance_idle_max: IDLE_MAX,
-        memory_bytes_max: arguments.memory_mib.unwrap_or_else(half_of_memory_mib).saturating_mul(1024 * 1024),
+        memory_bytes_max: arguments.memory_mib.unwrap_or_else(machine::half_of_memory_mib).saturating_mul(1024 * 1024),
     }
-}
-
-/// Half of the machine's memory, in MiB; where that is not known, 2 GiB.
-fn half_of_memory_mib() -> u64 {
-    const UNKNOWN_MIB: u64 = 2048;
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total =
-        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    total.map_or(UNKNOWN_MIB, |kib| kib / 1024 / 2)
 }
 
 fn note_built(source: &mut Source, built: &Built) {
@@ -230,7 +192,11 @@ fn check_names(sources: &[Source]) -> Result<(), DevError> {
             continue;
         };
         if let Some(first) = seen.insert(name.as_str(), &source.path) {
-            return Err(DevError::SameName { name: name.to_string(), first: first.clone(), second: source.path.clone() });
+            return Err(DevError::SameName {
+                name: name.to_string(),
+                first: first.clone(),
+                second: source.path.clone(),
+            });
         }
     }
     Ok(())

@@ -4,6 +4,7 @@
 mod build;
 mod cli;
 mod dev;
+mod machine;
 mod runner;
 mod settings;
 mod terminal;

@@ -19,11 +19,6 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name) || name.as_str() == "keep-alive" || name.as_str() == "proxy-connection"
 }
 
-/// Headers as a tail shows them.
-pub fn shown(headers: &HeaderMap) -> serde_json::Map<String, serde_json::Value> {
-    selvedge_telemetry::redacted(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
-}
-
 /// A head block that opens a stream.
 pub fn open(
     target: &str,

@@ -302,9 +302,9 @@ async fn worker(
 /// What a tail shows of a request between workers.
 fn trace_request(ask: &Ask) -> TraceRequest {
     TraceRequest {
-        url: ask.head.text(2).to_owned(),
+        url: selvedge_telemetry::redacted_url(ask.head.text(2)),
         method: ask.head.text(1).to_owned(),
-        headers: head::headers(&ask.head, 4).map(|headers| head::shown(&headers)).unwrap_or_default(),
+        headers: head::headers(&ask.head, 4).map(|headers| selvedge_telemetry::redacted(&headers)).unwrap_or_default(),
         cf: ask.meta.cf.clone().unwrap_or_default(),
     }
 }

@@ -93,7 +93,12 @@ impl Pool {
         let (pool, edge) = (Arc::clone(self), Arc::clone(edge));
         let starting = tokio::spawn(async move {
             let _first = first;
-            pool.start(&edge).await
+            let began = Instant::now();
+            let started = pool.start(&edge).await;
+            if started.is_ok() {
+                edge.records().cold_start(began.elapsed());
+            }
+            started
         });
         let instance = starting.await.map_err(|error| NoInstance::Unavailable(error.to_string()))??;
         instance.begin();

@@ -34,7 +34,7 @@ pub struct Ended<'a> {
     pub outcome: Outcome,
     /// The status of its answer, where it was a request and had one.
     pub status: Option<u16>,
-    pub cpu_us: u64,
+    pub cpu: Duration,
     /// From its arrival to its end, `waitUntil` included.
     pub wall: Duration,
     /// All that it did, where that was wanted.
@@ -55,8 +55,13 @@ pub trait Records: Send + Sync {
     }
 
     /// A request was answered with a file of a worker, which did not run.
-    fn asset(&self, worker: &WorkerKey, status: u16) {
-        let _ = (worker, status);
+    fn asset(&self, status: u16) {
+        let _ = status;
+    }
+
+    /// An instance was started for an event that waited for it.
+    fn cold_start(&self, time: Duration) {
+        let _ = time;
     }
 
     /// An event is over.

@@ -151,7 +151,7 @@ async fn answer(
         match assets.set.decide(&request) {
             Decision::Answer(answer) => {
                 let response = asset(assets, &request, answer).await;
-                edge.records().asset(&deployed.key, response.status().as_u16());
+                edge.records().asset(response.status().as_u16());
                 return response;
             }
             Decision::RunWorker => {}
@@ -225,9 +225,9 @@ fn meta_of(request_id: &str, version: http::Version, tls: TlsTerms) -> String {
 fn trace_request(parts: &Parts, url: &str, meta: &str) -> TraceRequest {
     let cf = serde_json::from_str(meta).ok().and_then(|mut meta: serde_json::Value| Some(meta.get_mut("cf")?.take()));
     TraceRequest {
-        url: url.to_owned(),
+        url: selvedge_telemetry::redacted_url(url),
         method: parts.method.as_str().to_owned(),
-        headers: head::shown(&parts.headers),
+        headers: selvedge_telemetry::redacted(&parts.headers),
         cf: cf.unwrap_or_default(),
     }
 }

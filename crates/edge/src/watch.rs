@@ -2,7 +2,7 @@
 //! on its way. When the last lets go, it is told.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use selvedge_model::{
@@ -181,6 +181,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let wall = self.began.elapsed();
         let noted = self.noted.get_mut();
+        let cpu = Duration::from_micros(noted.cpu_us);
         let trace = noted.trace.take().map(|mut trace| {
             trace.outcome = noted.outcome;
             trace.cpu_time = noted.cpu_us / 1000;
@@ -192,8 +193,7 @@ impl Drop for Watch {
         {
             self.edge.tell_consumers(&self.of, std::mem::take(&mut self.consumers), Arc::clone(trace));
         }
-        let ended =
-            Ended { of: &self.of, outcome: noted.outcome, status: noted.status, cpu_us: noted.cpu_us, wall, trace };
+        let ended = Ended { of: &self.of, outcome: noted.outcome, status: noted.status, cpu, wall, trace };
         self.edge.records().ended(ended);
     }
 }
