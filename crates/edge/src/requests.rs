@@ -59,7 +59,7 @@ pub async fn serve(edge: Arc<Edge>, inquiry: Inquiry) -> Response<EdgeBody> {
             "the request names no host: send a Host header",
         );
     };
-    let host = host_of(&authority).to_ascii_lowercase();
+    let host = host_of(&authority).trim_end_matches('.').to_ascii_lowercase();
     let id = edge.request_id();
     let target = match target(&edge, &inquiry, &host, id).await {
         Ok(target) => target,

@@ -38,7 +38,7 @@ pub struct Site {
 }
 
 /// What a request gets.
-pub struct Chosen {
+pub(crate) struct Chosen {
     pub slot: Arc<Slot>,
     /// Makes the client's next requests get the same.
     pub cookie: Option<HeaderValue>,
@@ -48,12 +48,12 @@ pub struct Chosen {
 
 impl Site {
     /// A worker of one version.
-    pub fn of_one(key: WorkerKey, slot: Arc<Slot>) -> Self {
+    pub(crate) fn of_one(key: WorkerKey, slot: Arc<Slot>) -> Self {
         Self { key, record: None, versions: None, parts: vec![Part { end: BASIS_POINTS, slot }] }
     }
 
     /// A worker as its record says; `slot_of` gives the place of a version.
-    pub fn of_record(
+    pub(crate) fn of_record(
         record: WorkerRecord,
         versions: Option<Arc<dyn Versions>>,
         mut slot_of: impl FnMut(&VersionId) -> Arc<Slot>,
@@ -73,13 +73,18 @@ impl Site {
         Self { key, record: Some(record), versions, parts }
     }
 
+    /// Whether a version serves.
+    pub fn serves(&self, version: &VersionId) -> bool {
+        self.slots().any(|slot| slot.version() == version.as_str())
+    }
+
     /// The places of the versions that serve.
-    pub fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Arc<Slot>> {
         self.parts.iter().map(|part| &part.slot)
     }
 
     /// The version for a request; none if none is deployed.
-    pub fn choose(&self, headers: &HeaderMap, id: RequestId) -> Option<Chosen> {
+    pub(crate) fn choose(&self, headers: &HeaderMap, id: RequestId) -> Option<Chosen> {
         if let [only] = self.parts.as_slice() {
             return Some(Chosen { slot: Arc::clone(&only.slot), cookie: None });
         }

@@ -163,7 +163,11 @@ impl Replica {
     /// Has the blobs of the versions that are about to serve here.
     async fn fetch_for(&self, worker: &WorkerRecord, new: &HashMap<&str, VersionRecord>) -> Result<(), PopError> {
         let key = WorkerKey::new(worker.account.clone(), worker.name.clone());
+        let serving = self.edge.site(&key);
         for share in worker.deployment.iter().flat_map(|deployment| &deployment.versions) {
+            if serving.as_ref().is_some_and(|site| site.serves(&share.version)) {
+                continue;
+            }
             let version_key = selvedge_model::version_key(&key.account, &key.worker, &share.version);
             let known = match new.get(version_key.as_str()) {
                 Some(record) => Some(record.clone()),
