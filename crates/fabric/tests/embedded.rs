@@ -4,7 +4,10 @@
 
 mod conformance;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -165,4 +168,42 @@ async fn a_refused_append_takes_nothing_of_its_group_with_it() {
         let end = fabric.end(&format!("log {log}")).await.unwrap();
         assert_eq!(end, Position(u64::from(done)));
     }
+}
+
+/// Somebody always reads: SQLite alone would let its log grow for as long as that lasts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_stays_short_under_reads_without_a_pause() {
+    const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+    let dir = tempfile::tempdir().unwrap();
+    let fabric = Embedded::open(dir.path()).unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (fabric, done) = (Arc::clone(&fabric), Arc::clone(&done));
+            tokio::spawn(async move {
+                while !done.load(Ordering::Relaxed) {
+                    fabric.read("log", Position(0), 4).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let wal = dir.path().join("fabric.db-wal");
+    let (mut end, mut longest) = (Position(0), 0);
+    for _ in 0..150 {
+        end = fabric.append("log", end, vec![Bytes::from(vec![7; 1024 * 1024])]).await.unwrap();
+        longest = longest.max(std::fs::metadata(&wal).unwrap().len());
+    }
+    done.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    assert!(longest < WAL_BYTES_MAX + 8 * 1024 * 1024, "{longest}");
+}
+
+#[tokio::test]
+async fn the_folder_is_nobody_elses_to_read() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Embedded::open(&dir.path().join("fabric")).unwrap());
+    let mode = std::fs::metadata(dir.path().join("fabric")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
 }

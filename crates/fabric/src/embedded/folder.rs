@@ -1,10 +1,14 @@
 //! The folder: made durable, and held by one process.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use crate::error::FabricError;
+
+/// What the folder holds is nobody else's to read.
+const FOLDER_MODE: u32 = 0o700;
 
 /// Held for as long as anything of this process may still write to the folder.
 pub(super) struct Lock {
@@ -14,12 +18,11 @@ pub(super) struct Lock {
 
 /// Makes the folder, such that it is still there after a loss of power.
 pub(super) fn prepare(dir: &Path) -> Result<(), FabricError> {
-    let failed = FabricError::store("could not make its folder");
-    let made = fs::create_dir_all(dir).and_then(|()| match dir.parent() {
+    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(dir).and_then(|()| match dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync(parent),
-        _ => sync(&PathBuf::from(".")),
+        _ => sync(Path::new(".")),
     });
-    made.map_err(failed)
+    made.map_err(FabricError::store("could not make its folder"))
 }
 
 /// Flushes a folder's list of names to the disk.

@@ -4,6 +4,8 @@
 //! disk is full, say), it is undone as a whole, and each of its commands is tried alone: those that still fail are told
 //! why. Nothing is acknowledged before its transaction is on the disk.
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -20,11 +22,21 @@ const BYTES_WAITING_MAX: u32 = 64 * 1024 * 1024;
 /// Commands in one transaction.
 const GROUP_COMMANDS_MAX: usize = 256;
 
+/// How long the write-ahead log gets before the writer waits for those who read, and empties it, in bytes. SQLite empties
+/// it by itself only at a moment when nobody reads, which under load may never come.
+const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 pub(super) struct Writer {
     /// None only while it is dropped.
     queue: Option<mpsc::Sender<Queued>>,
     room: Arc<Semaphore>,
     thread: Option<thread::JoinHandle<()>>,
+}
+
+struct WriteAheadLog {
+    path: Option<PathBuf>,
+    /// Where it is emptied next, in bytes.
+    bytes_max: u64,
 }
 
 struct Queued {
@@ -56,7 +68,8 @@ impl Writer {
     pub(super) fn start(connection: Connection, lock: Arc<folder::Lock>) -> Result<Self, FabricError> {
         let (queue, waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
         let thread = thread::Builder::new().name("fabric-writer".to_owned()).spawn(move || {
-            write(connection, waiting);
+            write(&connection, waiting);
+            drop(connection);
             drop(lock);
         });
         let thread = thread.map_err(FabricError::store("could not start its thread"))?;
@@ -95,7 +108,8 @@ impl Drop for Writer {
     }
 }
 
-fn write(mut connection: Connection, mut waiting: mpsc::Receiver<Queued>) {
+fn write(connection: &Connection, mut waiting: mpsc::Receiver<Queued>) {
+    let mut log = WriteAheadLog::of(connection);
     let mut group = Vec::with_capacity(GROUP_COMMANDS_MAX);
     while let Some(first) = waiting.blocking_recv() {
         group.push(first);
@@ -104,11 +118,12 @@ fn write(mut connection: Connection, mut waiting: mpsc::Receiver<Queued>) {
         {
             group.push(next);
         }
-        finish(&mut connection, &mut group);
+        finish(connection, &mut group);
+        log.keep_short(connection);
     }
 }
 
-fn finish(connection: &mut Connection, group: &mut Vec<Queued>) {
+fn finish(connection: &Connection, group: &mut Vec<Queued>) {
     let failure = transact(connection, group).err();
     if failure.is_none() || group.len() == 1 {
         let mut failure = failure;
@@ -145,6 +160,37 @@ fn run(connection: &Connection, group: &mut [Queued]) -> rusqlite::Result<()> {
 
 fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(statement)?.execute(()).map(|_| ())
+}
+
+// === impl WriteAheadLog ===
+
+impl WriteAheadLog {
+    fn of(connection: &Connection) -> Self {
+        let path = connection.path().map(|database| PathBuf::from(format!("{database}-wal")));
+        Self { path, bytes_max: WAL_BYTES_MAX }
+    }
+
+    fn keep_short(&mut self, connection: &Connection) {
+        let Some(bytes) = self.path.as_ref().and_then(|path| fs::metadata(path).ok()).map(|file| file.len()) else {
+            return;
+        };
+        if bytes <= self.bytes_max {
+            return;
+        }
+        // Busy: somebody read for longer than the writer waits.
+        let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, bool>(0));
+        match busy {
+            Ok(false) => self.bytes_max = WAL_BYTES_MAX,
+            Ok(true) => {
+                tracing::warn!(bytes, "the fabric's write-ahead log could not be emptied: it is being read");
+                self.bytes_max = bytes.saturating_add(WAL_BYTES_MAX);
+            }
+            Err(error) => {
+                tracing::warn!(bytes, %error, "the fabric's write-ahead log could not be emptied");
+                self.bytes_max = bytes.saturating_add(WAL_BYTES_MAX);
+            }
+        }
+    }
 }
 
 // === impl Command ===
