@@ -1,0 +1,311 @@
+//! One client's connection: HTTP/1.1, or HTTP/2 with prior knowledge.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::{Buf, BytesMut};
+use http::{HeaderValue, Request, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tower_service::Service;
+
+use crate::body::{Pace, paced};
+use crate::error::{ApiError, code};
+use crate::secure::{Io, Secure};
+
+/// The most that a request's head may take: 64 KiB.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Connections of one address at once.
+const ADDRESS_CONNECTIONS_MAX: u32 = 512;
+/// Streams that one HTTP/2 connection may have open at once.
+const H2_STREAMS_MAX: u32 = 64;
+/// How often an HTTP/2 client is asked whether it is still there, and how long it may think.
+const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
+/// How an HTTP/2 connection begins, and no request of HTTP/1.1.
+const H2_PREFACE: &[u8; 3] = b"PRI";
+/// How long a client that was too slow has for taking the answer that says so.
+const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For a request's head, and for TLS' handshake.
+    pub head: Duration,
+    /// For a request's body.
+    pub body: Pace,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(30), body: Pace::default() }
+    }
+}
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy)]
+pub struct Client(pub SocketAddr);
+
+/// A request came by TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct Encrypted(pub bool);
+
+/// What connections have in common.
+#[derive(Clone)]
+pub struct Serving {
+    pub router: axum::Router,
+    pub timeouts: Timeouts,
+    pub secure: Option<Arc<dyn Secure>>,
+    pub addresses: Arc<Addresses>,
+    /// Turns true when no further request is to be accepted.
+    pub draining: watch::Receiver<bool>,
+    /// Held until the connection is over.
+    pub _alive: mpsc::Sender<()>,
+}
+
+/// How many connections each address has.
+#[derive(Default)]
+pub struct Addresses(Mutex<HashMap<IpAddr, u32>>);
+
+struct Place {
+    addresses: Arc<Addresses>,
+    client: IpAddr,
+}
+
+impl Addresses {
+    fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
+        let mut counts = self.0.lock();
+        let count = counts.entry(client).or_insert(0);
+        if *count >= ADDRESS_CONNECTIONS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Place { addresses: Arc::clone(self), client })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.addresses.0.lock();
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// Serves a connection in a task of its own.
+pub fn spawn(serving: Serving, stream: TcpStream, client: SocketAddr, permit: OwnedSemaphorePermit) {
+    let Some(place) = serving.addresses.take(client.ip()) else {
+        tracing::warn!(client = %client.ip(), "a client with {ADDRESS_CONNECTIONS_MAX} connections wants one more");
+        return;
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    tokio::spawn(async move {
+        if let Err(error) = open(serving, stream, client).await {
+            tracing::debug!(%error, "a connection ended badly");
+        }
+        drop((place, permit));
+    });
+}
+
+async fn open(serving: Serving, stream: TcpStream, client: SocketAddr) -> io::Result<()> {
+    let Some(secure) = serving.secure.clone() else {
+        return serve(serving, Box::new(stream), client, Encrypted(false)).await;
+    };
+    let handshake = tokio::time::timeout(serving.timeouts.head, secure.accept(stream));
+    let stream = handshake.await.map_err(io::Error::other)??;
+    serve(serving, stream, client, Encrypted(true)).await
+}
+
+async fn serve(mut serving: Serving, stream: Box<dyn Io>, client: SocketAddr, tls: Encrypted) -> io::Result<()> {
+    let mut stream = Stream { stream, first: BytesMut::new(), asked: false };
+    let sniffed = tokio::select! {
+        sniffed = tokio::time::timeout(serving.timeouts.head, stream.sniff()) => sniffed,
+        () = drained(&mut serving.draining) => return Ok(()),
+    };
+    let Ok(begins_h2) = sniffed else { return farewell(stream).await };
+    let router = serving.router.clone();
+    let pace = serving.timeouts.body;
+    let service = service_fn(move |request| answer(router.clone(), request, client, tls, pace));
+    if begins_h2? {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(H2_STREAMS_MAX)
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .keep_alive_interval(H2_PING_INTERVAL)
+            .keep_alive_timeout(H2_PING_INTERVAL);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = drained(&mut serving.draining) => {
+                connection.as_mut().graceful_shutdown();
+                connection.as_mut().await
+            }
+        };
+        return ended.map_err(io::Error::other);
+    }
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(serving.timeouts.head).max_buf_size(HEAD_BYTES_MAX);
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = drained(&mut serving.draining) => {
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
+        }
+    };
+    match ended {
+        Err(error) if error.is_timeout() => match connection.into_parts() {
+            Some(parts) => farewell(parts.io.into_inner()).await,
+            None => Ok(()),
+        },
+        ended => ended.map_err(io::Error::other),
+    }
+}
+
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    // A server that is gone drains no more.
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+async fn answer(
+    mut router: axum::Router,
+    request: Request<Incoming>,
+    client: SocketAddr,
+    tls: Encrypted,
+    pace: Pace,
+) -> Result<Response, Infallible> {
+    let (mut parts, body) = request.into_parts();
+    let headers = parts.headers.clone();
+    if head_bytes(&parts) > HEAD_BYTES_MAX {
+        let message = format!("the request's head takes more than {HEAD_BYTES_MAX} bytes");
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Ok(ApiError::new(status, code::HEAD_TOO_LARGE, message).into_response());
+    }
+    // HTTP/2 says it elsewhere.
+    if !parts.headers.contains_key(header::HOST)
+        && let Some(Ok(host)) = parts.uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()))
+    {
+        parts.headers.insert(header::HOST, host);
+    }
+    parts.extensions.insert(Client(client));
+    parts.extensions.insert(tls);
+    let (body, rest) = paced(body, pace);
+    let response = router.call(Request::from_parts(parts, Body::new(body))).await?;
+    if response.status().is_client_error() || response.status().is_server_error() {
+        rest.drain(&headers).await;
+    }
+    Ok(response)
+}
+
+/// What a request's head takes on the wire, nearly: the protocol's reader bounds its own buffer only.
+fn head_bytes(parts: &http::request::Parts) -> usize {
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    parts.headers.iter().fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len() + 4)
+}
+
+/// Tells a client that it was too slow with a request's head, if it began one.
+async fn farewell(mut stream: Stream) -> io::Result<()> {
+    if !stream.asked {
+        return Ok(());
+    }
+    let body = format!(
+        "{{\"success\":false,\"errors\":[{{\"code\":{},\"message\":\"the request's head came too slowly\"}}],\
+         \"messages\":[],\"result\":null}}",
+        code::TOO_SLOW
+    );
+    let answer = format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: \
+         {}\r\n\r\n{body}",
+        body.len()
+    );
+    let telling = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await
+    };
+    tokio::time::timeout(FAREWELL_TIME_MAX, telling).await.map_err(io::Error::other)?
+}
+
+/// A client's stream whose first bytes were looked at.
+struct Stream {
+    stream: Box<dyn Io>,
+    /// What was looked at and not read yet.
+    first: BytesMut,
+    /// The client sent something since it was last told something.
+    asked: bool,
+}
+
+impl Stream {
+    /// Whether the client begins to speak HTTP/2.
+    async fn sniff(&mut self) -> io::Result<bool> {
+        while self.first.len() < H2_PREFACE.len() && H2_PREFACE.starts_with(&self.first) {
+            if self.stream.read_buf(&mut self.first).await? == 0 {
+                return Ok(false);
+            }
+            self.asked = true;
+        }
+        Ok(self.first.starts_with(H2_PREFACE))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let length = self.first.len().min(buffer.remaining());
+            buffer.put_slice(self.first.get(..length).unwrap_or_default());
+            self.first.advance(length);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.asked |= buffer.filled().len() > before;
+        polled
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.asked = false;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.asked = false;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,63 @@
+//! One line for each request: what was asked, by whom, and what became of it. Never a query, a body or a token.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::request::Parts;
+use parking_lot::Mutex;
+use selvedge_model::AccountId;
+
+use crate::connection::Client;
+use crate::state::ApiState;
+
+/// What handlers find out about a request, for its line in the log.
+#[derive(Default)]
+pub struct Note {
+    /// The name of the token, which is not the token.
+    pub token: Option<String>,
+    pub account: Option<AccountId>,
+}
+
+#[derive(Clone, Default)]
+struct Slot(Arc<Mutex<Note>>);
+
+impl Note {
+    /// Writes to the note of a request.
+    pub fn of(parts: &Parts, write: impl FnOnce(&mut Self)) {
+        if let Some(slot) = parts.extensions.get::<Slot>() {
+            write(&mut slot.0.lock());
+        }
+    }
+}
+
+/// Writes the line, and counts.
+pub async fn record(State(state): State<Arc<ApiState>>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    // The template of the path: it names no object, and there are few of them.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let client = request.extensions().get::<Client>().map(|client| client.0.ip());
+    let slot = Slot::default();
+    request.extensions_mut().insert(slot.clone());
+    let response = next.run(request).await;
+    let took = began.elapsed();
+    let status = response.status().as_u16();
+    let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
+    state.metrics.api_request(route, status, took);
+    let note = std::mem::take(&mut *slot.0.lock());
+    tracing::info!(
+        target: "selvedge::api",
+        %method,
+        route,
+        status,
+        ms = took.as_secs_f64() * 1_000.0,
+        token = note.token,
+        account = note.account.as_ref().map(AccountId::as_str),
+        client = client.map(|client| client.to_string()),
+        "request"
+    );
+    response
+}

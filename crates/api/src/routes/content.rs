@@ -1,0 +1,107 @@
+//! What a version is made of, given back.
+
+use axum::extract::State as Extract;
+use axum::response::{IntoResponse, Response};
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, header};
+use selvedge_control::VersionContent;
+use selvedge_model::{Format, ModuleKind};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::routes;
+
+use super::{Router, State};
+use crate::auth::{On, WorkersRead};
+use crate::error::ApiError;
+use crate::extract::{Asked, OfWorker};
+
+/// Says which of the modules is the first.
+const ENTRYPOINT: HeaderName = HeaderName::from_static("cf-entrypoint");
+
+pub fn router() -> Router {
+    Router::default().routes(routes!(get_script)).routes(routes!(get_content))
+}
+
+/// Of which version.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ContentParams {
+    /// The version's id; the latest, where none is given.
+    version: Option<String>,
+}
+
+/// The modules of a worker's latest version, as multipart/form-data.
+#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}", tag = "scripts", responses((status = 200, content_type = "multipart/form-data", body = Vec<u8>)))]
+async fn get_script(
+    Extract(state): State,
+    on: On<WorkersRead>,
+    OfWorker(name): OfWorker,
+) -> Result<Response, ApiError> {
+    let content = state.control.version_content(&on.caller, &on.account, &name, None).await?;
+    Ok(written(&content))
+}
+
+/// The modules of a version, as multipart/form-data; in the service-worker form the script alone.
+#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/content/v2", tag = "scripts", params(ContentParams), responses((status = 200, content_type = "multipart/form-data", body = Vec<u8>)))]
+async fn get_content(
+    Extract(state): State,
+    on: On<WorkersRead>,
+    OfWorker(name): OfWorker,
+    Asked(params): Asked<ContentParams>,
+) -> Result<Response, ApiError> {
+    let version = params.version.as_deref();
+    let content = state.control.version_content(&on.caller, &on.account, &name, version).await?;
+    Ok(written(&content))
+}
+
+fn written(content: &VersionContent) -> Response {
+    let version = &content.version;
+    if version.format == Format::ServiceWorker
+        && let Some((_, script)) = content.modules.iter().find(|(module, _)| module.name == version.main)
+    {
+        return ([(header::CONTENT_TYPE, "application/javascript")], script.clone()).into_response();
+    }
+    let boundary = format!("selvedge-{}", uuid::Uuid::new_v4().simple());
+    let mut response = multipart(&boundary, content).into_response();
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}")) {
+        headers.insert(header::CONTENT_TYPE, value);
+    }
+    if let Ok(value) = HeaderValue::from_str(&version.main) {
+        headers.insert(ENTRYPOINT, value);
+    }
+    response
+}
+
+fn multipart(boundary: &str, content: &VersionContent) -> Bytes {
+    let mut body = BytesMut::new();
+    let mut part = |name: &str, content_type: &str, bytes: &Bytes| {
+        let name = name.replace('"', "%22");
+        let head = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\nContent-Type: \
+             {content_type}\r\n\r\n"
+        );
+        body.put_slice(head.as_bytes());
+        body.put_slice(bytes);
+        body.put_slice(b"\r\n");
+    };
+    for (module, bytes) in &content.modules {
+        part(&module.name, content_type(module.kind), bytes);
+    }
+    for (map, bytes) in &content.source_maps {
+        part(&format!("{}.map", map.module), "application/source-map", bytes);
+    }
+    body.put_slice(format!("--{boundary}--\r\n").as_bytes());
+    body.freeze()
+}
+
+fn content_type(kind: ModuleKind) -> &'static str {
+    match kind {
+        ModuleKind::EsModule => "application/javascript+module",
+        ModuleKind::Script | ModuleKind::CommonJs => "application/javascript",
+        ModuleKind::Json => "application/json",
+        ModuleKind::Text => "text/plain",
+        ModuleKind::Data => "application/octet-stream",
+        ModuleKind::Wasm => "application/wasm",
+    }
+}

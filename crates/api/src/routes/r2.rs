@@ -1,0 +1,137 @@
+//! Records of R2 buckets. What they hold comes with their service.
+
+use axum::extract::State as Extract;
+use selvedge_control::{NewResource, Resource, ResourceKind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use super::{Router, State, not_available};
+use crate::auth::{On, WorkersRead, WorkersWrite};
+use crate::envelope::{Answer, Anything, Envelope, Nothing, answer};
+use crate::extract::{JsonBody, Named};
+use crate::page::{time, whole};
+
+const KIND: ResourceKind = ResourceKind::R2Bucket;
+
+pub fn router() -> Router {
+    Router::default()
+        .routes(routes!(list_r2_buckets, create_r2_bucket))
+        .routes(routes!(get_r2_bucket, delete_r2_bucket))
+        .routes(routes!(read_r2_object, write_r2_object, delete_r2_object))
+}
+
+/// An R2 bucket.
+#[derive(Serialize, ToSchema)]
+struct R2Bucket {
+    name: String,
+    #[schema(format = DateTime)]
+    creation_date: String,
+    location: String,
+    storage_class: String,
+    jurisdiction: String,
+}
+
+impl From<Resource> for R2Bucket {
+    fn from(resource: Resource) -> Self {
+        let said =
+            |key: &str, otherwise: &str| resource.data.get(key).and_then(Value::as_str).unwrap_or(otherwise).to_owned();
+        Self {
+            creation_date: time(resource.created_ms),
+            location: said("location", "auto"),
+            storage_class: said("storage_class", "Standard"),
+            jurisdiction: "default".into(),
+            name: resource.name,
+        }
+    }
+}
+
+/// R2 buckets.
+#[derive(Serialize, ToSchema)]
+struct R2Buckets {
+    buckets: Vec<R2Bucket>,
+}
+
+/// An R2 bucket to make.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CreateR2Bucket {
+    #[schema(min_length = 3, max_length = 63, pattern = "^[a-z0-9][a-z0-9-]*[a-z0-9]$")]
+    name: String,
+    #[serde(default)]
+    storage_class: Option<String>,
+    #[serde(default)]
+    location_hint: Option<String>,
+}
+
+/// Which bucket.
+#[derive(Deserialize)]
+struct BucketPath {
+    bucket_name: String,
+}
+
+/// The R2 buckets of an account.
+#[utoipa::path(get, path = "/accounts/{account_id}/r2/buckets", tag = "r2", responses((status = 200, body = Envelope<R2Buckets>)))]
+async fn list_r2_buckets(Extract(state): State, on: On<WorkersRead>) -> Answer<R2Buckets> {
+    let list = whole(|page| state.control.resources(&on.caller, &on.account, KIND, None, page)).await?;
+    answer(R2Buckets { buckets: list.into_iter().map(R2Bucket::from).collect() })
+}
+
+/// Makes an R2 bucket.
+#[utoipa::path(post, path = "/accounts/{account_id}/r2/buckets", tag = "r2", request_body = CreateR2Bucket, responses((status = 200, body = Envelope<R2Bucket>)))]
+async fn create_r2_bucket(
+    Extract(state): State,
+    on: On<WorkersWrite>,
+    JsonBody(body): JsonBody<CreateR2Bucket>,
+) -> Answer<R2Bucket> {
+    let mut data = Map::new();
+    if let Some(class) = body.storage_class {
+        data.insert("storage_class".into(), json!(class));
+    }
+    if let Some(location) = body.location_hint {
+        data.insert("location".into(), json!(location));
+    }
+    let new = NewResource { kind: KIND, name: body.name, data };
+    answer(state.control.create_resource(&on.caller, &on.account, new).await?.into())
+}
+
+/// One R2 bucket.
+#[utoipa::path(get, path = "/accounts/{account_id}/r2/buckets/{bucket_name}", tag = "r2", responses((status = 200, body = Envelope<R2Bucket>)))]
+async fn get_r2_bucket(Extract(state): State, on: On<WorkersRead>, Named(path): Named<BucketPath>) -> Answer<R2Bucket> {
+    answer(state.control.resource(&on.caller, &on.account, KIND, &path.bucket_name).await?.into())
+}
+
+/// Removes an R2 bucket.
+#[utoipa::path(delete, path = "/accounts/{account_id}/r2/buckets/{bucket_name}", tag = "r2", responses((status = 200, body = Envelope<Anything>)))]
+async fn delete_r2_bucket(
+    Extract(state): State,
+    on: On<WorkersWrite>,
+    Named(path): Named<BucketPath>,
+) -> Answer<Anything> {
+    state.control.delete_resource(&on.caller, &on.account, KIND, &path.bucket_name).await?;
+    answer(Anything(Value::Object(Map::new())))
+}
+
+/// Not available yet.
+#[utoipa::path(get, path = "/accounts/{account_id}/r2/buckets/{bucket_name}/objects/{*key}", tag = "r2", responses())]
+async fn read_r2_object(_: On<WorkersRead>) -> Answer<Nothing> {
+    Err(not_available("the content of an R2 bucket"))
+}
+
+/// Not available yet.
+#[utoipa::path(put, path = "/accounts/{account_id}/r2/buckets/{bucket_name}/objects/{*key}", tag = "r2", responses())]
+async fn write_r2_object(_: On<WorkersWrite>) -> Answer<Nothing> {
+    Err(not_available("the content of an R2 bucket"))
+}
+
+/// Not available yet.
+#[utoipa::path(
+    delete,
+    path = "/accounts/{account_id}/r2/buckets/{bucket_name}/objects/{*key}",
+    tag = "r2",
+    responses()
+)]
+async fn delete_r2_object(_: On<WorkersWrite>) -> Answer<Nothing> {
+    Err(not_available("the content of an R2 bucket"))
+}

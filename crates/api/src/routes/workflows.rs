@@ -1,0 +1,152 @@
+//! Records of workflows. Their instances come with their service.
+
+use axum::extract::State as Extract;
+use selvedge_control::{NewResource, Resource, ResourceKind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use super::{Router, State, not_available};
+use crate::auth::{On, WorkersRead, WorkersWrite};
+use crate::envelope::{Answer, Envelope, Nothing, answer};
+use crate::extract::{Asked, JsonBody, Named};
+use crate::page::{PageQuery, time};
+
+const KIND: ResourceKind = ResourceKind::Workflow;
+
+pub fn router() -> Router {
+    Router::default()
+        .routes(routes!(list_workflows))
+        .routes(routes!(get_workflow, put_workflow, delete_workflow))
+        .routes(routes!(list_instances, create_instance))
+        .routes(routes!(get_instance))
+}
+
+/// A workflow.
+#[derive(Serialize, ToSchema)]
+struct Workflow {
+    id: String,
+    name: String,
+    #[schema(format = DateTime)]
+    created_on: String,
+    #[schema(format = DateTime)]
+    modified_on: String,
+    script_name: String,
+    class_name: String,
+    #[schema(value_type = Object)]
+    instances: Map<String, Value>,
+}
+
+impl From<Resource> for Workflow {
+    fn from(resource: Resource) -> Self {
+        let said = |key: &str| resource.data.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self {
+            created_on: time(resource.created_ms),
+            modified_on: time(resource.modified_ms),
+            script_name: said("script_name"),
+            class_name: said("class_name"),
+            instances: Map::new(),
+            id: resource.id,
+            name: resource.name,
+        }
+    }
+}
+
+/// What a workflow is. Members beside these are kept.
+#[derive(Deserialize, ToSchema)]
+struct PutWorkflow {
+    script_name: String,
+    class_name: String,
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    extra: Map<String, Value>,
+}
+
+/// Which workflow.
+#[derive(Deserialize)]
+struct WorkflowPath {
+    workflow_name: String,
+}
+
+/// The workflows of an account.
+#[utoipa::path(get, path = "/accounts/{account_id}/workflows", tag = "workflows", params(PageQuery), responses((status = 200, body = Envelope<Vec<Workflow>>)))]
+async fn list_workflows(
+    Extract(state): State,
+    on: On<WorkersRead>,
+    Asked(query): Asked<PageQuery>,
+) -> Answer<Vec<Workflow>> {
+    let page = query.page()?;
+    let list = state.control.resources(&on.caller, &on.account, KIND, None, page).await?;
+    let total = state.control.count_resources(&on.caller, &on.account, KIND).await?;
+    Ok(query.envelope(list.into_iter().map(Workflow::from).collect(), total))
+}
+
+/// One workflow.
+#[utoipa::path(get, path = "/accounts/{account_id}/workflows/{workflow_name}", tag = "workflows", responses((status = 200, body = Envelope<Workflow>)))]
+async fn get_workflow(
+    Extract(state): State,
+    on: On<WorkersRead>,
+    Named(path): Named<WorkflowPath>,
+) -> Answer<Workflow> {
+    answer(state.control.resource(&on.caller, &on.account, KIND, &path.workflow_name).await?.into())
+}
+
+/// Makes a workflow, or changes the one of that name.
+#[utoipa::path(put, path = "/accounts/{account_id}/workflows/{workflow_name}", tag = "workflows", request_body = PutWorkflow, responses((status = 200, body = Envelope<Workflow>)))]
+async fn put_workflow(
+    Extract(state): State,
+    on: On<WorkersWrite>,
+    Named(path): Named<WorkflowPath>,
+    JsonBody(body): JsonBody<PutWorkflow>,
+) -> Answer<Workflow> {
+    let mut data = body.extra;
+    data.insert("script_name".into(), body.script_name.into());
+    data.insert("class_name".into(), body.class_name.into());
+    let new = NewResource { kind: KIND, name: path.workflow_name, data };
+    answer(state.control.put_resource(&on.caller, &on.account, new).await?.into())
+}
+
+/// Removes a workflow.
+#[utoipa::path(delete, path = "/accounts/{account_id}/workflows/{workflow_name}", tag = "workflows", responses((status = 200, body = Envelope<Nothing>)))]
+async fn delete_workflow(
+    Extract(state): State,
+    on: On<WorkersWrite>,
+    Named(path): Named<WorkflowPath>,
+) -> Answer<Nothing> {
+    state.control.delete_resource(&on.caller, &on.account, KIND, &path.workflow_name).await?;
+    answer(Nothing)
+}
+
+/// Not available yet.
+#[utoipa::path(
+    get,
+    path = "/accounts/{account_id}/workflows/{workflow_name}/instances",
+    tag = "workflows",
+    responses()
+)]
+async fn list_instances(_: On<WorkersRead>) -> Answer<Nothing> {
+    Err(not_available("running a workflow"))
+}
+
+/// Not available yet.
+#[utoipa::path(
+    post,
+    path = "/accounts/{account_id}/workflows/{workflow_name}/instances",
+    tag = "workflows",
+    responses()
+)]
+async fn create_instance(_: On<WorkersWrite>) -> Answer<Nothing> {
+    Err(not_available("running a workflow"))
+}
+
+/// Not available yet.
+#[utoipa::path(
+    get,
+    path = "/accounts/{account_id}/workflows/{workflow_name}/instances/{instance_id}",
+    tag = "workflows",
+    responses()
+)]
+async fn get_instance(_: On<WorkersRead>) -> Answer<Nothing> {
+    Err(not_available("running a workflow"))
+}

@@ -1,0 +1,124 @@
+//! What every handler may use.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use selvedge_control::Control;
+use selvedge_telemetry::{Metrics, Tails};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::connection::Timeouts;
+use crate::error::ApiError;
+use crate::throttle::Throttle;
+
+/// Uploads whose bodies are held in memory at once.
+const UPLOADS_MAX: usize = 8;
+/// How long an upload waits for its turn.
+const UPLOAD_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How often a minute an address may fail to say who it is.
+const FAILURES_MAX: u32 = 60;
+
+/// How the API presents the platform.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// What a deployed worker's URL begins with: `http` or `https`.
+    pub scheme: String,
+    /// Where the edge is reached, if that is not the scheme's own port.
+    pub port: Option<u16>,
+    /// How clients reach this API, such as `https://api.example.com`, where it is not as the request's Host header says.
+    pub api_url: Option<String>,
+    /// How long a client may take.
+    pub timeouts: Timeouts,
+    /// How often a minute an address may fail to say who it is, before it is told to wait.
+    pub failures_max: u32,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            scheme: "http".into(),
+            port: None,
+            api_url: None,
+            timeouts: Timeouts::default(),
+            failures_max: FAILURES_MAX,
+        }
+    }
+}
+
+/// Why the platform is not ready, by who says so. Ready while nobody does.
+#[derive(Clone, Default)]
+pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, String>>>);
+
+impl Readiness {
+    /// A part of the platform is not ready, and says why.
+    pub fn block(&self, part: &'static str, reason: impl Into<String>) {
+        self.0.lock().insert(part, reason.into());
+    }
+
+    /// A part of the platform is ready.
+    pub fn clear(&self, part: &'static str) {
+        self.0.lock().remove(part);
+    }
+
+    /// Why it is not ready.
+    pub fn reasons(&self) -> Vec<String> {
+        self.0.lock().iter().map(|(part, reason)| format!("{part}: {reason}")).collect()
+    }
+}
+
+/// What every handler may use.
+pub struct ApiState {
+    pub control: Arc<Control>,
+    pub tails: Tails,
+    pub metrics: Arc<Metrics>,
+    pub config: ApiConfig,
+    pub readiness: Readiness,
+    pub(crate) throttle: Throttle,
+    uploads: Arc<Semaphore>,
+    draining: watch::Sender<bool>,
+}
+
+impl ApiState {
+    /// A state that is ready as soon as nobody says otherwise.
+    pub fn new(
+        control: Arc<Control>,
+        tails: Tails,
+        metrics: Arc<Metrics>,
+        config: ApiConfig,
+        readiness: Readiness,
+    ) -> Self {
+        Self {
+            control,
+            tails,
+            metrics,
+            readiness,
+            throttle: Throttle::new(config.failures_max),
+            config,
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            draining: watch::Sender::new(false),
+        }
+    }
+
+    /// Waits for the turn of an upload, whose body is held in memory.
+    pub(crate) async fn upload_turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let turn = tokio::time::timeout(UPLOAD_WAIT_MAX, Arc::clone(&self.uploads).acquire_owned()).await;
+        turn.ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| ApiError::too_many("too many uploads are under way; try again", UPLOAD_WAIT_MAX.as_secs()))
+    }
+
+    /// Turns true when no further request is to be accepted.
+    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+}
