@@ -43,3 +43,22 @@ impl<F: Future> Future for Ready<F> {
         std::task::Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_is_read_from_its_bytes_alone() {
+        let part = |name: &str, kind: &str, body: &str| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n{body}\r\n")
+        };
+        let metadata = part("metadata", "application/json", r#"{"main_module":"i.js"}"#);
+        let module = part("i.js", "application/javascript+module", &"x".repeat(100_000));
+        let body = metadata + &module + "--b--\r\n";
+        assert!(parse_upload("b", body.as_bytes()));
+        assert!(!parse_upload("c", body.as_bytes()));
+        assert!(!parse_upload("b", &body.as_bytes()[..body.len() - 9]));
+        assert!(parse_metadata(br#"{"bindings":[]}"#) && !parse_metadata(b"[]"));
+    }
+}

@@ -82,6 +82,13 @@ fn complete_operation(operation: &mut Operation) {
             SecurityRequirement::new("key", none).add("email", none),
         ]);
     }
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            response.description = "What was asked for".into();
+        }
+    }
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Failure::name()))).build();
     let refused = ResponseBuilder::new()
         .description("It was refused: the envelope says why")

@@ -41,7 +41,7 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 pub fn connect(state: &Arc<ApiState>, id: &str, mut request: Request) -> Result<Response, ApiError> {
     let accept = handshake(request.method(), request.headers())?;
     let protocol = offers_protocol(request.headers());
-    if !request.extensions().get::<OnUpgrade>().is_some_and(|_| request.version() == http::Version::HTTP_11) {
+    if request.version() != http::Version::HTTP_11 || request.extensions().get::<OnUpgrade>().is_none() {
         return Err(ApiError::bad_body("a tail's WebSocket begins with a request of HTTP/1.1"));
     }
     let messages = state.tails.connect(id).ok_or_else(|| {

@@ -55,7 +55,10 @@ struct CreateAccount {
 }
 
 /// The accounts that the token is for.
-#[utoipa::path(get, path = "/accounts", tag = "accounts", params(PageQuery), responses((status = 200, body = Envelope<Vec<AccountView>>)))]
+#[utoipa::path(
+    get, path = "/accounts", tag = "accounts",
+    params(PageQuery), responses((status = 200, body = Envelope<Vec<AccountView>>))
+)]
 async fn list_accounts(
     Extract(state): State,
     Known(caller): Known,
@@ -68,7 +71,10 @@ async fn list_accounts(
 }
 
 /// Makes an account. For administrators of the platform.
-#[utoipa::path(post, path = "/accounts", tag = "accounts", request_body = CreateAccount, responses((status = 200, body = Envelope<AccountView>)))]
+#[utoipa::path(
+    post, path = "/accounts", tag = "accounts",
+    request_body = CreateAccount, responses((status = 200, body = Envelope<AccountView>))
+)]
 async fn create_account(
     Extract(state): State,
     Known(caller): Known,
@@ -80,7 +86,10 @@ async fn create_account(
 }
 
 /// One account.
-#[utoipa::path(get, path = "/accounts/{account_id}", tag = "accounts", responses((status = 200, body = Envelope<AccountView>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}", tag = "accounts",
+    responses((status = 200, body = Envelope<AccountView>))
+)]
 async fn get_account(Extract(state): State, on: On<AccountRead>) -> Answer<AccountView> {
     answer(state.control.account(&on.caller, &on.account).await?.into())
 }

@@ -107,7 +107,10 @@ fn session_token(headers: &HeaderMap) -> Result<&str, ApiError> {
 }
 
 /// Begins an upload of assets for a worker, which need not exist yet.
-#[utoipa::path(post, path = "/accounts/{account_id}/workers/scripts/{script_name}/assets-upload-session", tag = "assets", request_body = Manifest, responses((status = 200, body = Envelope<Session>)))]
+#[utoipa::path(
+    post, path = "/accounts/{account_id}/workers/scripts/{script_name}/assets-upload-session", tag = "assets",
+    request_body = Manifest, responses((status = 200, body = Envelope<Session>))
+)]
 async fn start_assets_upload(
     Extract(state): State,
     on: On<WorkersWrite>,

@@ -157,7 +157,10 @@ fn paged(page: AuditPage, limit: u64) -> Envelope<Vec<AuditLog>> {
 }
 
 /// The changes of an account, newest first.
-#[utoipa::path(get, path = "/accounts/{account_id}/audit_logs", tag = "audit", params(AuditParams), responses((status = 200, body = Envelope<Vec<AuditLog>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/audit_logs", tag = "audit",
+    params(AuditParams), responses((status = 200, body = Envelope<Vec<AuditLog>>))
+)]
 async fn list_audit_logs(
     Extract(state): State,
     on: On<AuditRead>,
@@ -169,7 +172,10 @@ async fn list_audit_logs(
 }
 
 /// The changes of the whole platform, newest first. For its administrators.
-#[utoipa::path(get, path = "/audit_logs", tag = "audit", params(AuditParams), responses((status = 200, body = Envelope<Vec<AuditLog>>)))]
+#[utoipa::path(
+    get, path = "/audit_logs", tag = "audit",
+    params(AuditParams), responses((status = 200, body = Envelope<Vec<AuditLog>>))
+)]
 async fn list_platform_audit_logs(
     Extract(state): State,
     Known(caller): Known,

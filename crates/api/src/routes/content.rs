@@ -31,7 +31,10 @@ struct ContentParams {
 }
 
 /// The modules of a worker's latest version, as multipart/form-data.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}", tag = "scripts", responses((status = 200, content_type = "multipart/form-data", body = Vec<u8>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}", tag = "scripts",
+    responses((status = 200, content_type = "multipart/form-data", body = String))
+)]
 async fn get_script(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -42,7 +45,10 @@ async fn get_script(
 }
 
 /// The modules of a version, as multipart/form-data; in the service-worker form the script alone.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/content/v2", tag = "scripts", params(ContentParams), responses((status = 200, content_type = "multipart/form-data", body = Vec<u8>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/content/v2", tag = "scripts",
+    params(ContentParams), responses((status = 200, content_type = "multipart/form-data", body = String))
+)]
 async fn get_content(
     Extract(state): State,
     on: On<WorkersRead>,

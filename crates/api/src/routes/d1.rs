@@ -83,7 +83,10 @@ struct D1Path {
 }
 
 /// The D1 databases of an account.
-#[utoipa::path(get, path = "/accounts/{account_id}/d1/database", tag = "d1", params(D1Params), responses((status = 200, body = Envelope<Vec<D1Database>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/d1/database", tag = "d1",
+    params(D1Params), responses((status = 200, body = Envelope<Vec<D1Database>>))
+)]
 async fn list_d1_databases(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -101,7 +104,10 @@ async fn list_d1_databases(
 }
 
 /// Makes a D1 database.
-#[utoipa::path(post, path = "/accounts/{account_id}/d1/database", tag = "d1", request_body = CreateD1Database, responses((status = 200, body = Envelope<D1Database>)))]
+#[utoipa::path(
+    post, path = "/accounts/{account_id}/d1/database", tag = "d1",
+    request_body = CreateD1Database, responses((status = 200, body = Envelope<D1Database>))
+)]
 async fn create_d1_database(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -114,13 +120,19 @@ async fn create_d1_database(
 }
 
 /// One D1 database, by its id or its name.
-#[utoipa::path(get, path = "/accounts/{account_id}/d1/database/{database_id}", tag = "d1", responses((status = 200, body = Envelope<D1Database>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/d1/database/{database_id}", tag = "d1",
+    responses((status = 200, body = Envelope<D1Database>))
+)]
 async fn get_d1_database(Extract(state): State, on: On<WorkersRead>, Named(path): Named<D1Path>) -> Answer<D1Database> {
     answer(state.control.resource(&on.caller, &on.account, KIND, &path.database_id).await?.into())
 }
 
 /// Removes a D1 database.
-#[utoipa::path(delete, path = "/accounts/{account_id}/d1/database/{database_id}", tag = "d1", responses((status = 200, body = Envelope<Nothing>)))]
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/d1/database/{database_id}", tag = "d1",
+    responses((status = 200, body = Envelope<Nothing>))
+)]
 async fn delete_d1_database(
     Extract(state): State,
     on: On<WorkersWrite>,

@@ -105,14 +105,20 @@ impl From<Deployment> for DeploymentView {
 }
 
 /// The deployments of a worker, newest first.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/deployments", tag = "deployments", responses((status = 200, body = Envelope<Deployments>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/deployments", tag = "deployments",
+    responses((status = 200, body = Envelope<Deployments>))
+)]
 async fn list_deployments(Extract(state): State, on: On<WorkersRead>, OfWorker(name): OfWorker) -> Answer<Deployments> {
     let all = whole(|page| state.control.deployments(&on.caller, &on.account, &name, page)).await?;
     answer(Deployments { deployments: all.into_iter().map(DeploymentView::from).collect() })
 }
 
 /// Makes a deployment: the worker is served so from now on.
-#[utoipa::path(post, path = "/accounts/{account_id}/workers/scripts/{script_name}/deployments", tag = "deployments", params(DeployParams), request_body = CreateDeployment, responses((status = 200, body = Envelope<DeploymentView>)))]
+#[utoipa::path(
+    post, path = "/accounts/{account_id}/workers/scripts/{script_name}/deployments", tag = "deployments",
+    params(DeployParams), request_body = CreateDeployment, responses((status = 200, body = Envelope<DeploymentView>))
+)]
 async fn create_deployment(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -145,7 +151,10 @@ fn dashed(text: &str) -> String {
 }
 
 /// One deployment.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/deployments/{deployment_id}", tag = "deployments", responses((status = 200, body = Envelope<DeploymentView>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/deployments/{deployment_id}", tag = "deployments",
+    responses((status = 200, body = Envelope<DeploymentView>))
+)]
 async fn get_deployment(
     Extract(state): State,
     on: On<WorkersRead>,

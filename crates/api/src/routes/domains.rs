@@ -145,7 +145,10 @@ async fn list(state: &crate::state::ApiState, on: On<WorkersRead>, params: Domai
 }
 
 /// The custom domains of the account.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/domains", tag = "domains", params(DomainsParams), responses((status = 200, body = Envelope<Vec<DomainView>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/domains", tag = "domains",
+    params(DomainsParams), responses((status = 200, body = Envelope<Vec<DomainView>>))
+)]
 async fn list_domains(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -155,7 +158,10 @@ async fn list_domains(
 }
 
 /// The custom domains of the account, by their other name.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/domains/records", tag = "domains", params(DomainsParams), responses((status = 200, body = Envelope<Vec<DomainView>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/domains/records", tag = "domains",
+    params(DomainsParams), responses((status = 200, body = Envelope<Vec<DomainView>>))
+)]
 async fn list_domain_records(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -165,18 +171,20 @@ async fn list_domain_records(
 }
 
 /// Takes a custom domain away.
-#[utoipa::path(delete, path = "/accounts/{account_id}/workers/domains/{domain_id}", tag = "domains", responses((status = 200, body = Envelope<Nothing>)))]
-async fn delete_domain(
-    Extract(state): State,
-    on: On<WorkersWrite>,
-    Named(path): Named<DomainPath>,
-) -> Answer<Nothing> {
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/workers/domains/{domain_id}", tag = "domains",
+    responses((status = 200, body = Envelope<Nothing>))
+)]
+async fn delete_domain(Extract(state): State, on: On<WorkersWrite>, Named(path): Named<DomainPath>) -> Answer<Nothing> {
     state.control.delete_domain(&on.caller, &on.account, &path.domain_id).await?;
     answer(Nothing)
 }
 
 /// Takes a custom domain away, by its other name.
-#[utoipa::path(delete, path = "/accounts/{account_id}/workers/domains/records/{domain_id}", tag = "domains", responses((status = 200, body = Envelope<Nothing>)))]
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/workers/domains/records/{domain_id}", tag = "domains",
+    responses((status = 200, body = Envelope<Nothing>))
+)]
 async fn delete_domain_record(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -187,7 +195,12 @@ async fn delete_domain_record(
 }
 
 /// What setting a worker's domains would do. Nothing is changed.
-#[utoipa::path(post, path = "/accounts/{account_id}/workers/scripts/{script_name}/domains/changeset", tag = "domains", params(ChangesetParams), request_body = Vec<DomainOrigin>, responses((status = 200, body = Envelope<DomainChangeset>)))]
+#[utoipa::path(
+    post, path = "/accounts/{account_id}/workers/scripts/{script_name}/domains/changeset", tag = "domains",
+    params(ChangesetParams),
+    request_body = Vec<DomainOrigin>,
+    responses((status = 200, body = Envelope<DomainChangeset>))
+)]
 async fn get_domain_changes(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -208,7 +221,10 @@ async fn get_domain_changes(
 }
 
 /// Gives a worker host names.
-#[utoipa::path(put, path = "/accounts/{account_id}/workers/scripts/{script_name}/domains/records", tag = "domains", request_body = PutDomains, responses((status = 200, body = Envelope<Vec<DomainView>>)))]
+#[utoipa::path(
+    put, path = "/accounts/{account_id}/workers/scripts/{script_name}/domains/records", tag = "domains",
+    request_body = PutDomains, responses((status = 200, body = Envelope<Vec<DomainView>>))
+)]
 async fn put_worker_domains(
     Extract(state): State,
     on: On<WorkersWrite>,

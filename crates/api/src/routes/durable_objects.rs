@@ -45,7 +45,10 @@ impl From<Resource> for ObjectNamespace {
 }
 
 /// The Durable Object namespaces of an account.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/durable_objects/namespaces", tag = "durable objects", params(PageQuery), responses((status = 200, body = Envelope<Vec<ObjectNamespace>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/durable_objects/namespaces", tag = "durable objects",
+    params(PageQuery), responses((status = 200, body = Envelope<Vec<ObjectNamespace>>))
+)]
 async fn list_object_namespaces(
     Extract(state): State,
     on: On<WorkersRead>,

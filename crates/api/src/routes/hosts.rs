@@ -89,7 +89,10 @@ struct RemovedRoute {
 }
 
 /// The routes of a worker.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/routes", tag = "routes", responses((status = 200, body = Envelope<Vec<RouteView>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/routes", tag = "routes",
+    responses((status = 200, body = Envelope<Vec<RouteView>>))
+)]
 async fn list_worker_routes(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -100,7 +103,10 @@ async fn list_worker_routes(
 }
 
 /// Puts routes in the place of all that the worker has.
-#[utoipa::path(put, path = "/accounts/{account_id}/workers/scripts/{script_name}/routes", tag = "routes", request_body = Vec<WorkerRoute>, responses((status = 200, body = Envelope<Vec<RouteView>>)))]
+#[utoipa::path(
+    put, path = "/accounts/{account_id}/workers/scripts/{script_name}/routes", tag = "routes",
+    request_body = Vec<WorkerRoute>, responses((status = 200, body = Envelope<Vec<RouteView>>))
+)]
 async fn replace_worker_routes(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -115,7 +121,10 @@ async fn replace_worker_routes(
 }
 
 /// The routes of a zone, as far as the token may know of them.
-#[utoipa::path(get, path = "/zones/{zone_id}/workers/routes", tag = "routes", responses((status = 200, body = Envelope<Vec<RouteView>>)))]
+#[utoipa::path(
+    get, path = "/zones/{zone_id}/workers/routes", tag = "routes",
+    responses((status = 200, body = Envelope<Vec<RouteView>>))
+)]
 async fn list_zone_routes(
     Extract(state): State,
     Known(caller): Known,
@@ -126,7 +135,10 @@ async fn list_zone_routes(
 }
 
 /// Adds a route to a zone. The zone is the account's from then on.
-#[utoipa::path(post, path = "/zones/{zone_id}/workers/routes", tag = "routes", request_body = ZoneRoute, responses((status = 200, body = Envelope<RouteView>)))]
+#[utoipa::path(
+    post, path = "/zones/{zone_id}/workers/routes", tag = "routes",
+    request_body = ZoneRoute, responses((status = 200, body = Envelope<RouteView>))
+)]
 async fn add_zone_route(
     Extract(state): State,
     Known(caller): Known,
@@ -140,7 +152,10 @@ async fn add_zone_route(
 }
 
 /// One route of a zone.
-#[utoipa::path(get, path = "/zones/{zone_id}/workers/routes/{route_id}", tag = "routes", responses((status = 200, body = Envelope<RouteView>)))]
+#[utoipa::path(
+    get, path = "/zones/{zone_id}/workers/routes/{route_id}", tag = "routes",
+    responses((status = 200, body = Envelope<RouteView>))
+)]
 async fn get_zone_route(
     Extract(state): State,
     Known(caller): Known,
@@ -152,7 +167,10 @@ async fn get_zone_route(
 }
 
 /// Changes a route of a zone.
-#[utoipa::path(put, path = "/zones/{zone_id}/workers/routes/{route_id}", tag = "routes", request_body = ZoneRoute, responses((status = 200, body = Envelope<RouteView>)))]
+#[utoipa::path(
+    put, path = "/zones/{zone_id}/workers/routes/{route_id}", tag = "routes",
+    request_body = ZoneRoute, responses((status = 200, body = Envelope<RouteView>))
+)]
 async fn change_zone_route(
     Extract(state): State,
     Known(caller): Known,
@@ -165,7 +183,10 @@ async fn change_zone_route(
 }
 
 /// Removes a route of a zone.
-#[utoipa::path(delete, path = "/zones/{zone_id}/workers/routes/{route_id}", tag = "routes", responses((status = 200, body = Envelope<RemovedRoute>)))]
+#[utoipa::path(
+    delete, path = "/zones/{zone_id}/workers/routes/{route_id}", tag = "routes",
+    responses((status = 200, body = Envelope<RemovedRoute>))
+)]
 async fn delete_zone_route(
     Extract(state): State,
     Known(caller): Known,

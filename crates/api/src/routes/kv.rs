@@ -63,7 +63,10 @@ struct KvPath {
 }
 
 /// The KV namespaces of an account.
-#[utoipa::path(get, path = "/accounts/{account_id}/storage/kv/namespaces", tag = "kv", params(KvParams), responses((status = 200, body = Envelope<Vec<KvNamespace>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/storage/kv/namespaces", tag = "kv",
+    params(KvParams), responses((status = 200, body = Envelope<Vec<KvNamespace>>))
+)]
 async fn list_kv_namespaces(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -77,7 +80,10 @@ async fn list_kv_namespaces(
 }
 
 /// Makes a KV namespace.
-#[utoipa::path(post, path = "/accounts/{account_id}/storage/kv/namespaces", tag = "kv", request_body = KvTitle, responses((status = 200, body = Envelope<KvNamespace>)))]
+#[utoipa::path(
+    post, path = "/accounts/{account_id}/storage/kv/namespaces", tag = "kv",
+    request_body = KvTitle, responses((status = 200, body = Envelope<KvNamespace>))
+)]
 async fn create_kv_namespace(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -88,7 +94,10 @@ async fn create_kv_namespace(
 }
 
 /// One KV namespace.
-#[utoipa::path(get, path = "/accounts/{account_id}/storage/kv/namespaces/{namespace_id}", tag = "kv", responses((status = 200, body = Envelope<KvNamespace>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/storage/kv/namespaces/{namespace_id}", tag = "kv",
+    responses((status = 200, body = Envelope<KvNamespace>))
+)]
 async fn get_kv_namespace(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -98,7 +107,10 @@ async fn get_kv_namespace(
 }
 
 /// Renames a KV namespace.
-#[utoipa::path(put, path = "/accounts/{account_id}/storage/kv/namespaces/{namespace_id}", tag = "kv", request_body = KvTitle, responses((status = 200, body = Envelope<KvNamespace>)))]
+#[utoipa::path(
+    put, path = "/accounts/{account_id}/storage/kv/namespaces/{namespace_id}", tag = "kv",
+    request_body = KvTitle, responses((status = 200, body = Envelope<KvNamespace>))
+)]
 async fn rename_kv_namespace(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -110,7 +122,10 @@ async fn rename_kv_namespace(
 }
 
 /// Removes a KV namespace.
-#[utoipa::path(delete, path = "/accounts/{account_id}/storage/kv/namespaces/{namespace_id}", tag = "kv", responses((status = 200, body = Envelope<Nothing>)))]
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/storage/kv/namespaces/{namespace_id}", tag = "kv",
+    responses((status = 200, body = Envelope<Nothing>))
+)]
 async fn delete_kv_namespace(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -139,11 +154,7 @@ async fn list_kv_keys(Extract(state): State, on: On<WorkersRead>, Named(path): N
     tag = "kv",
     responses()
 )]
-async fn read_kv_value(
-    Extract(state): State,
-    on: On<WorkersRead>,
-    Named(path): Named<KvPath>,
-) -> Answer<Nothing> {
+async fn read_kv_value(Extract(state): State, on: On<WorkersRead>, Named(path): Named<KvPath>) -> Answer<Nothing> {
     content(&state, &on, &path).await
 }
 

@@ -41,7 +41,10 @@ async fn get_health() -> Json<Health> {
 }
 
 /// Whether the platform can do its work, or why not.
-#[utoipa::path(get, path = "/readyz", tag = "operations", security(()), responses((status = 200, body = Health), (status = 503, body = Health)))]
+#[utoipa::path(
+    get, path = "/readyz", tag = "operations",
+    security(()), responses((status = 200, body = Health), (status = 503, body = Health))
+)]
 async fn get_readiness(Extract(state): State) -> Response {
     let mut reasons = state.readiness.reasons();
     if state.is_draining() {
@@ -60,14 +63,20 @@ async fn get_readiness(Extract(state): State) -> Response {
 }
 
 /// The platform's numbers, as Prometheus reads them.
-#[utoipa::path(get, path = "/metrics", tag = "operations", security(()), responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations",
+    security(()), responses((status = 200, content_type = "application/openmetrics-text", body = String))
+)]
 async fn get_metrics(Extract(state): State) -> Response {
     state.metrics.set_tails(state.tails.count());
     ([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], state.metrics.encode()).into_response()
 }
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "operations", security(()), responses((status = 200, content_type = "application/json", body = Object)))]
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "operations",
+    security(()), responses((status = 200, content_type = "application/json", body = Object))
+)]
 async fn get_openapi(Extension(Document(text)): Extension<Document>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text.to_string()).into_response()
 }

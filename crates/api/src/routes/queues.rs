@@ -163,7 +163,10 @@ struct ConsumerPath {
 const NAMES_MAX: usize = 100;
 
 /// The queues of an account.
-#[utoipa::path(get, path = "/accounts/{account_id}/queues", tag = "queues", params(QueuesParams), responses((status = 200, body = Envelope<Vec<Queue>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/queues", tag = "queues",
+    params(QueuesParams), responses((status = 200, body = Envelope<Vec<Queue>>))
+)]
 async fn list_queues(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -196,7 +199,10 @@ async fn list_queues(
 }
 
 /// Makes a queue.
-#[utoipa::path(post, path = "/accounts/{account_id}/queues", tag = "queues", request_body = QueueInput, responses((status = 200, body = Envelope<Queue>)))]
+#[utoipa::path(
+    post, path = "/accounts/{account_id}/queues", tag = "queues",
+    request_body = QueueInput, responses((status = 200, body = Envelope<Queue>))
+)]
 async fn create_queue(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -208,7 +214,10 @@ async fn create_queue(
 }
 
 /// One queue.
-#[utoipa::path(get, path = "/accounts/{account_id}/queues/{queue_id}", tag = "queues", responses((status = 200, body = Envelope<Queue>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/queues/{queue_id}", tag = "queues",
+    responses((status = 200, body = Envelope<Queue>))
+)]
 async fn get_queue(Extract(state): State, on: On<WorkersRead>, Named(path): Named<QueuePath>) -> Answer<Queue> {
     answer(state.control.resource(&on.caller, &on.account, KIND, &path.queue_id).await?.into())
 }
@@ -228,7 +237,10 @@ async fn change(state: &crate::state::ApiState, on: &On<WorkersWrite>, id: &str,
 }
 
 /// Changes a queue.
-#[utoipa::path(patch, path = "/accounts/{account_id}/queues/{queue_id}", tag = "queues", request_body = QueuePatch, responses((status = 200, body = Envelope<Queue>)))]
+#[utoipa::path(
+    patch, path = "/accounts/{account_id}/queues/{queue_id}", tag = "queues",
+    request_body = QueuePatch, responses((status = 200, body = Envelope<Queue>))
+)]
 async fn patch_queue(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -239,7 +251,10 @@ async fn patch_queue(
 }
 
 /// Says how a queue is to be.
-#[utoipa::path(put, path = "/accounts/{account_id}/queues/{queue_id}", tag = "queues", request_body = QueueInput, responses((status = 200, body = Envelope<Queue>)))]
+#[utoipa::path(
+    put, path = "/accounts/{account_id}/queues/{queue_id}", tag = "queues",
+    request_body = QueueInput, responses((status = 200, body = Envelope<Queue>))
+)]
 async fn put_queue(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -251,18 +266,20 @@ async fn put_queue(
 }
 
 /// Removes a queue.
-#[utoipa::path(delete, path = "/accounts/{account_id}/queues/{queue_id}", tag = "queues", responses((status = 200, body = Envelope<Nothing>)))]
-async fn delete_queue(
-    Extract(state): State,
-    on: On<WorkersWrite>,
-    Named(path): Named<QueuePath>,
-) -> Answer<Nothing> {
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/queues/{queue_id}", tag = "queues",
+    responses((status = 200, body = Envelope<Nothing>))
+)]
+async fn delete_queue(Extract(state): State, on: On<WorkersWrite>, Named(path): Named<QueuePath>) -> Answer<Nothing> {
     state.control.delete_resource(&on.caller, &on.account, KIND, &path.queue_id).await?;
     answer(Nothing)
 }
 
 /// The consumers of a queue.
-#[utoipa::path(get, path = "/accounts/{account_id}/queues/{queue_id}/consumers", tag = "queues", responses((status = 200, body = Envelope<Vec<Anything>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/queues/{queue_id}/consumers", tag = "queues",
+    responses((status = 200, body = Envelope<Vec<Anything>>))
+)]
 async fn list_consumers(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -273,7 +290,10 @@ async fn list_consumers(
 }
 
 /// Gives a queue a consumer.
-#[utoipa::path(post, path = "/accounts/{account_id}/queues/{queue_id}/consumers", tag = "queues", request_body = ConsumerInput, responses((status = 200, body = Envelope<Anything>)))]
+#[utoipa::path(
+    post, path = "/accounts/{account_id}/queues/{queue_id}/consumers", tag = "queues",
+    request_body = ConsumerInput, responses((status = 200, body = Envelope<Anything>))
+)]
 async fn create_consumer(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -286,7 +306,10 @@ async fn create_consumer(
 }
 
 /// Changes a consumer of a queue.
-#[utoipa::path(put, path = "/accounts/{account_id}/queues/{queue_id}/consumers/{consumer_id}", tag = "queues", request_body = ConsumerInput, responses((status = 200, body = Envelope<Anything>)))]
+#[utoipa::path(
+    put, path = "/accounts/{account_id}/queues/{queue_id}/consumers/{consumer_id}", tag = "queues",
+    request_body = ConsumerInput, responses((status = 200, body = Envelope<Anything>))
+)]
 async fn put_consumer(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -299,7 +322,10 @@ async fn put_consumer(
 }
 
 /// Takes a consumer from a queue.
-#[utoipa::path(delete, path = "/accounts/{account_id}/queues/{queue_id}/consumers/{consumer_id}", tag = "queues", responses((status = 200, body = Envelope<Nothing>)))]
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/queues/{queue_id}/consumers/{consumer_id}", tag = "queues",
+    responses((status = 200, body = Envelope<Nothing>))
+)]
 async fn delete_consumer(
     Extract(state): State,
     on: On<WorkersWrite>,

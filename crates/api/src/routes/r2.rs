@@ -72,14 +72,20 @@ struct BucketPath {
 }
 
 /// The R2 buckets of an account.
-#[utoipa::path(get, path = "/accounts/{account_id}/r2/buckets", tag = "r2", responses((status = 200, body = Envelope<R2Buckets>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/r2/buckets", tag = "r2",
+    responses((status = 200, body = Envelope<R2Buckets>))
+)]
 async fn list_r2_buckets(Extract(state): State, on: On<WorkersRead>) -> Answer<R2Buckets> {
     let list = whole(|page| state.control.resources(&on.caller, &on.account, KIND, None, page)).await?;
     answer(R2Buckets { buckets: list.into_iter().map(R2Bucket::from).collect() })
 }
 
 /// Makes an R2 bucket.
-#[utoipa::path(post, path = "/accounts/{account_id}/r2/buckets", tag = "r2", request_body = CreateR2Bucket, responses((status = 200, body = Envelope<R2Bucket>)))]
+#[utoipa::path(
+    post, path = "/accounts/{account_id}/r2/buckets", tag = "r2",
+    request_body = CreateR2Bucket, responses((status = 200, body = Envelope<R2Bucket>))
+)]
 async fn create_r2_bucket(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -97,13 +103,19 @@ async fn create_r2_bucket(
 }
 
 /// One R2 bucket.
-#[utoipa::path(get, path = "/accounts/{account_id}/r2/buckets/{bucket_name}", tag = "r2", responses((status = 200, body = Envelope<R2Bucket>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/r2/buckets/{bucket_name}", tag = "r2",
+    responses((status = 200, body = Envelope<R2Bucket>))
+)]
 async fn get_r2_bucket(Extract(state): State, on: On<WorkersRead>, Named(path): Named<BucketPath>) -> Answer<R2Bucket> {
     answer(state.control.resource(&on.caller, &on.account, KIND, &path.bucket_name).await?.into())
 }
 
 /// Removes an R2 bucket.
-#[utoipa::path(delete, path = "/accounts/{account_id}/r2/buckets/{bucket_name}", tag = "r2", responses((status = 200, body = Envelope<Anything>)))]
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/r2/buckets/{bucket_name}", tag = "r2",
+    responses((status = 200, body = Envelope<Anything>))
+)]
 async fn delete_r2_bucket(
     Extract(state): State,
     on: On<WorkersWrite>,

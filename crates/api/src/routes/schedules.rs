@@ -48,13 +48,19 @@ fn shown(schedules: Vec<Schedule>) -> Schedules {
 }
 
 /// The cron triggers of a worker.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/schedules", tag = "schedules", responses((status = 200, body = Envelope<Schedules>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/schedules", tag = "schedules",
+    responses((status = 200, body = Envelope<Schedules>))
+)]
 async fn get_schedules(Extract(state): State, on: On<WorkersRead>, OfWorker(name): OfWorker) -> Answer<Schedules> {
     answer(shown(state.control.schedules(&on.caller, &on.account, &name).await?))
 }
 
 /// Puts cron triggers in the place of all that the worker has.
-#[utoipa::path(put, path = "/accounts/{account_id}/workers/scripts/{script_name}/schedules", tag = "schedules", request_body = Vec<ScheduleInput>, responses((status = 200, body = Envelope<Schedules>)))]
+#[utoipa::path(
+    put, path = "/accounts/{account_id}/workers/scripts/{script_name}/schedules", tag = "schedules",
+    request_body = Vec<ScheduleInput>, responses((status = 200, body = Envelope<Schedules>))
+)]
 async fn put_schedules(
     Extract(state): State,
     on: On<WorkersWrite>,

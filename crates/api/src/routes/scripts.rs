@@ -92,7 +92,10 @@ struct UsageModel {
 }
 
 /// The workers of an account, all of them.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts", tag = "scripts", responses((status = 200, body = Envelope<Vec<Script>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts", tag = "scripts",
+    responses((status = 200, body = Envelope<Vec<Script>>))
+)]
 async fn list_scripts(Extract(state): State, on: On<WorkersRead>) -> Answer<Vec<Script>> {
     let workers = whole(|page| state.control.workers(&on.caller, &on.account, page)).await?;
     answer(workers.iter().map(Script::of).collect())
@@ -118,7 +121,10 @@ async fn put_script(
 }
 
 /// Removes a worker with all of its versions, routes, domains and triggers.
-#[utoipa::path(delete, path = "/accounts/{account_id}/workers/scripts/{script_name}", tag = "scripts", params(DeleteParams), responses((status = 200, body = Envelope<Nothing>)))]
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/workers/scripts/{script_name}", tag = "scripts",
+    params(DeleteParams), responses((status = 200, body = Envelope<Nothing>))
+)]
 async fn delete_script(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -130,14 +136,20 @@ async fn delete_script(
 }
 
 /// How a worker is paid for.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/usage-model", tag = "scripts", responses((status = 200, body = Envelope<UsageModel>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/usage-model", tag = "scripts",
+    responses((status = 200, body = Envelope<UsageModel>))
+)]
 async fn get_usage_model(Extract(state): State, on: On<WorkersRead>, OfWorker(name): OfWorker) -> Answer<UsageModel> {
     state.control.worker(&on.caller, &on.account, &name).await?;
     answer(UsageModel { usage_model: "standard".into() })
 }
 
 /// Takes note of how a worker would be paid for: there is one way.
-#[utoipa::path(put, path = "/accounts/{account_id}/workers/scripts/{script_name}/usage-model", tag = "scripts", request_body = UsageModel, responses((status = 200, body = Envelope<UsageModel>)))]
+#[utoipa::path(
+    put, path = "/accounts/{account_id}/workers/scripts/{script_name}/usage-model", tag = "scripts",
+    request_body = UsageModel, responses((status = 200, body = Envelope<UsageModel>))
+)]
 async fn put_usage_model(
     Extract(state): State,
     on: On<WorkersWrite>,

@@ -86,14 +86,20 @@ fn check_type(given: Option<&str>) -> Result<(), ApiError> {
 }
 
 /// The names of the secrets of a worker's latest version.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/secrets", tag = "secrets", responses((status = 200, body = Envelope<Vec<SecretView>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/secrets", tag = "secrets",
+    responses((status = 200, body = Envelope<Vec<SecretView>>))
+)]
 async fn list_secrets(Extract(state): State, on: On<WorkersRead>, OfWorker(name): OfWorker) -> Answer<Vec<SecretView>> {
     let secrets = state.control.secrets(&on.caller, &on.account, &name).await?;
     answer(secrets.into_iter().map(SecretView::of).collect())
 }
 
 /// Sets a secret: a version that has it is made of the latest, and deployed.
-#[utoipa::path(put, path = "/accounts/{account_id}/workers/scripts/{script_name}/secrets", tag = "secrets", request_body = PutSecret, responses((status = 200, body = Envelope<SecretView>)))]
+#[utoipa::path(
+    put, path = "/accounts/{account_id}/workers/scripts/{script_name}/secrets", tag = "secrets",
+    request_body = PutSecret, responses((status = 200, body = Envelope<SecretView>))
+)]
 async fn put_secret(
     Extract(state): State,
     on: On<SecretsWrite>,
@@ -107,7 +113,10 @@ async fn put_secret(
 }
 
 /// Whether there is a secret of that name.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/secrets/{secret_name}", tag = "secrets", responses((status = 200, body = Envelope<SecretView>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/secrets/{secret_name}", tag = "secrets",
+    responses((status = 200, body = Envelope<SecretView>))
+)]
 async fn get_secret(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -122,7 +131,10 @@ async fn get_secret(
 }
 
 /// Removes a secret: a version without it is made of the latest, and deployed.
-#[utoipa::path(delete, path = "/accounts/{account_id}/workers/scripts/{script_name}/secrets/{secret_name}", tag = "secrets", responses((status = 200, body = Envelope<Nothing>)))]
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/workers/scripts/{script_name}/secrets/{secret_name}", tag = "secrets",
+    responses((status = 200, body = Envelope<Nothing>))
+)]
 async fn delete_secret(
     Extract(state): State,
     on: On<SecretsWrite>,

@@ -141,7 +141,10 @@ async fn settings(
 }
 
 /// The settings of a worker and of its latest version.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/settings", tag = "settings", responses((status = 200, body = Envelope<Settings>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/settings", tag = "settings",
+    responses((status = 200, body = Envelope<Settings>))
+)]
 async fn get_settings(Extract(state): State, on: On<WorkersRead>, OfWorker(name): OfWorker) -> Answer<Settings> {
     let worker = state.control.worker(&on.caller, &on.account, &name).await?;
     settings(&state, &on, &worker).await
@@ -201,7 +204,10 @@ fn parse_patch(bytes: &[u8]) -> Result<SettingsPatch, ApiError> {
 }
 
 /// What of a worker's settings is not part of a version.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/script-settings", tag = "settings", responses((status = 200, body = Envelope<ScriptSettingsView>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/script-settings", tag = "settings",
+    responses((status = 200, body = Envelope<ScriptSettingsView>))
+)]
 async fn get_script_settings(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -211,7 +217,10 @@ async fn get_script_settings(
 }
 
 /// Changes what of a worker's settings is not part of a version.
-#[utoipa::path(patch, path = "/accounts/{account_id}/workers/scripts/{script_name}/script-settings", tag = "settings", request_body = ScriptSettingsChange, responses((status = 200, body = Envelope<ScriptSettingsView>)))]
+#[utoipa::path(
+    patch, path = "/accounts/{account_id}/workers/scripts/{script_name}/script-settings", tag = "settings",
+    request_body = ScriptSettingsChange, responses((status = 200, body = Envelope<ScriptSettingsView>))
+)]
 async fn patch_script_settings(
     Extract(state): State,
     on: On<WorkersWrite>,

@@ -43,7 +43,10 @@ struct SetWorkerSubdomain {
 
 /// What stands between the account's workers and the domain. The first account's has none; what is answered for it is the
 /// domain's own first label, which nothing is made of.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/subdomain", tag = "subdomains", responses((status = 200, body = Envelope<AccountSubdomain>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/subdomain", tag = "subdomains",
+    responses((status = 200, body = Envelope<AccountSubdomain>))
+)]
 async fn get_account_subdomain(Extract(state): State, on: On<AccountRead>) -> Answer<AccountSubdomain> {
     let account = state.control.account(&on.caller, &on.account).await?;
     let suffix = state.control.host_suffix(&account);
@@ -51,7 +54,10 @@ async fn get_account_subdomain(Extract(state): State, on: On<AccountRead>) -> An
 }
 
 /// Changes what stands between the account's workers and the domain. They move at once.
-#[utoipa::path(put, path = "/accounts/{account_id}/workers/subdomain", tag = "subdomains", request_body = AccountSubdomain, responses((status = 200, body = Envelope<AccountSubdomain>)))]
+#[utoipa::path(
+    put, path = "/accounts/{account_id}/workers/subdomain", tag = "subdomains",
+    request_body = AccountSubdomain, responses((status = 200, body = Envelope<AccountSubdomain>))
+)]
 async fn put_account_subdomain(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -62,7 +68,10 @@ async fn put_account_subdomain(
 }
 
 /// Whether the platform's domain leads to a worker.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/subdomain", tag = "subdomains", responses((status = 200, body = Envelope<WorkerSubdomainView>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/subdomain", tag = "subdomains",
+    responses((status = 200, body = Envelope<WorkerSubdomainView>))
+)]
 async fn get_worker_subdomain(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -73,7 +82,10 @@ async fn get_worker_subdomain(
 }
 
 /// Says whether the platform's domain leads to a worker, and to its versions.
-#[utoipa::path(post, path = "/accounts/{account_id}/workers/scripts/{script_name}/subdomain", tag = "subdomains", request_body = SetWorkerSubdomain, responses((status = 200, body = Envelope<WorkerSubdomainView>)))]
+#[utoipa::path(
+    post, path = "/accounts/{account_id}/workers/scripts/{script_name}/subdomain", tag = "subdomains",
+    request_body = SetWorkerSubdomain, responses((status = 200, body = Envelope<WorkerSubdomainView>))
+)]
 async fn set_worker_subdomain(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -86,7 +98,10 @@ async fn set_worker_subdomain(
 }
 
 /// Has the platform's domain lead neither to a worker nor to its versions.
-#[utoipa::path(delete, path = "/accounts/{account_id}/workers/scripts/{script_name}/subdomain", tag = "subdomains", responses((status = 200, body = Envelope<WorkerSubdomainView>)))]
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/workers/scripts/{script_name}/subdomain", tag = "subdomains",
+    responses((status = 200, body = Envelope<WorkerSubdomainView>))
+)]
 async fn delete_worker_subdomain(
     Extract(state): State,
     on: On<WorkersWrite>,

@@ -104,7 +104,10 @@ fn shown(
 }
 
 /// How many tails of a worker are open. What they are is known to who opened them alone.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/tails", tag = "tails", responses((status = 200, body = Envelope<Vec<OpenTail>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/tails", tag = "tails",
+    responses((status = 200, body = Envelope<Vec<OpenTail>>))
+)]
 async fn list_tails(Extract(state): State, on: On<TailRead>, name: OfWorker) -> Answer<Vec<OpenTail>> {
     let key = worker(&state, &on, &name).await?;
     let tails = state.tails.sessions(&key);
@@ -119,7 +122,10 @@ struct OpenTail {
 }
 
 /// Opens a tail. What happens from now on waits for who connects to its WebSocket.
-#[utoipa::path(post, path = "/accounts/{account_id}/workers/scripts/{script_name}/tails", tag = "tails", request_body = CreateTail, responses((status = 200, body = Envelope<Tail>)))]
+#[utoipa::path(
+    post, path = "/accounts/{account_id}/workers/scripts/{script_name}/tails", tag = "tails",
+    request_body = CreateTail, responses((status = 200, body = Envelope<Tail>))
+)]
 async fn create_tail(
     Extract(state): State,
     on: On<TailRead>,
@@ -138,7 +144,10 @@ async fn create_tail(
 }
 
 /// Closes a tail.
-#[utoipa::path(delete, path = "/accounts/{account_id}/workers/scripts/{script_name}/tails/{tail_id}", tag = "tails", responses((status = 200, body = Envelope<Nothing>)))]
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/workers/scripts/{script_name}/tails/{tail_id}", tag = "tails",
+    responses((status = 200, body = Envelope<Nothing>))
+)]
 async fn delete_tail(
     Extract(state): State,
     on: On<TailRead>,
@@ -154,7 +163,10 @@ async fn delete_tail(
 }
 
 /// The WebSocket of a tail. Its id, which nobody can guess, is what lets in.
-#[utoipa::path(get, path = "/tails/{tail_id}", tag = "tails", security(()), responses((status = 101, description = "The WebSocket, with the subprotocol trace-v1")))]
+#[utoipa::path(
+    get, path = "/tails/{tail_id}", tag = "tails",
+    security(()), responses((status = 101, description = "The WebSocket, with the subprotocol trace-v1"))
+)]
 async fn connect_tail(
     Extract(state): State,
     Named(path): Named<TailPath>,

@@ -88,7 +88,10 @@ struct Revoked {
 }
 
 /// The tokens of the account that are neither revoked nor expired.
-#[utoipa::path(get, path = "/accounts/{account_id}/tokens", tag = "tokens", params(PageQuery), responses((status = 200, body = Envelope<Vec<TokenView>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/tokens", tag = "tokens",
+    params(PageQuery), responses((status = 200, body = Envelope<Vec<TokenView>>))
+)]
 async fn list_tokens(
     Extract(state): State,
     on: On<TokensWrite>,
@@ -101,7 +104,10 @@ async fn list_tokens(
 }
 
 /// Makes a token, which the answer shows this once.
-#[utoipa::path(post, path = "/accounts/{account_id}/tokens", tag = "tokens", request_body = CreateToken, responses((status = 200, body = Envelope<TokenView>)))]
+#[utoipa::path(
+    post, path = "/accounts/{account_id}/tokens", tag = "tokens",
+    request_body = CreateToken, responses((status = 200, body = Envelope<TokenView>))
+)]
 async fn create_token(
     Extract(state): State,
     on: On<TokensWrite>,
@@ -115,7 +121,10 @@ async fn create_token(
 }
 
 /// Revokes a token: no request that comes later is let in by it.
-#[utoipa::path(delete, path = "/accounts/{account_id}/tokens/{token_id}", tag = "tokens", responses((status = 200, body = Envelope<Revoked>)))]
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/tokens/{token_id}", tag = "tokens",
+    responses((status = 200, body = Envelope<Revoked>))
+)]
 async fn revoke_token(Extract(state): State, on: On<TokensWrite>, Named(path): Named<TokenPath>) -> Answer<Revoked> {
     state.control.revoke_token(&on.caller, &on.account, &path.token_id).await?;
     answer(Revoked { id: path.token_id })

@@ -72,13 +72,19 @@ fn names(caller: &Caller) -> Vec<&'static str> {
 }
 
 /// Whether the token of the request is good.
-#[utoipa::path(get, path = "/user/tokens/verify", tag = "user", responses((status = 200, body = crate::envelope::Envelope<Verified>)))]
+#[utoipa::path(
+    get, path = "/user/tokens/verify", tag = "user",
+    responses((status = 200, body = crate::envelope::Envelope<Verified>))
+)]
 async fn verify_token(Known(caller): Known) -> Answer<Verified> {
     answer(Verified::of(&caller))
 }
 
 /// Whether the token of the request is good for an account.
-#[utoipa::path(get, path = "/accounts/{account_id}/tokens/verify", tag = "user", responses((status = 200, body = crate::envelope::Envelope<Verified>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/tokens/verify", tag = "user",
+    responses((status = 200, body = crate::envelope::Envelope<Verified>))
+)]
 async fn verify_account_token(on: On<AccountRead>) -> Answer<Verified> {
     answer(Verified::of(&on.caller))
 }
@@ -91,7 +97,10 @@ async fn get_user(Known(caller): Known) -> Answer<User> {
 }
 
 /// The accounts that the token of the request is for, and what it may do there.
-#[utoipa::path(get, path = "/memberships", tag = "user", params(PageQuery), responses((status = 200, body = crate::envelope::Envelope<Vec<Membership>>)))]
+#[utoipa::path(
+    get, path = "/memberships", tag = "user",
+    params(PageQuery), responses((status = 200, body = crate::envelope::Envelope<Vec<Membership>>))
+)]
 async fn list_memberships(
     Extract(state): State,
     Known(caller): Known,

@@ -80,7 +80,10 @@ impl From<EnvEdit> for EnvValue {
 }
 
 /// The versions of a worker, newest first.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/versions", tag = "versions", params(VersionsParams), responses((status = 200, body = Envelope<Versions>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/versions", tag = "versions",
+    params(VersionsParams), responses((status = 200, body = Envelope<Versions>))
+)]
 async fn list_versions(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -123,7 +126,10 @@ async fn create_version(
 }
 
 /// One version. `latest` is the one that was uploaded last.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/versions/{version_id}", tag = "versions", responses((status = 200, body = Envelope<VersionView>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/versions/{version_id}", tag = "versions",
+    responses((status = 200, body = Envelope<VersionView>))
+)]
 async fn get_version(
     Extract(state): State,
     on: On<WorkersRead>,

@@ -225,7 +225,10 @@ struct Producer {
 }
 
 /// A worker as a service.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/services/{script_name}", tag = "workers", responses((status = 200, body = Envelope<Service>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/services/{script_name}", tag = "workers",
+    responses((status = 200, body = Envelope<Service>))
+)]
 async fn get_service(Extract(state): State, on: On<WorkersRead>, OfWorker(name): OfWorker) -> Answer<Service> {
     let worker = state.control.worker(&on.caller, &on.account, &name).await?;
     answer(Service {
@@ -238,7 +241,10 @@ async fn get_service(Extract(state): State, on: On<WorkersRead>, OfWorker(name):
 }
 
 /// Removes a worker with all of its versions, routes, domains and triggers.
-#[utoipa::path(delete, path = "/accounts/{account_id}/workers/services/{script_name}", tag = "workers", params(DeleteParams), responses((status = 200, body = Envelope<Nothing>)))]
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/workers/services/{script_name}", tag = "workers",
+    params(DeleteParams), responses((status = 200, body = Envelope<Nothing>))
+)]
 async fn delete_service(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -250,7 +256,10 @@ async fn delete_service(
 }
 
 /// The workers of an account.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/workers", tag = "workers", params(PageQuery), responses((status = 200, body = Envelope<Vec<WorkerView>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/workers", tag = "workers",
+    params(PageQuery), responses((status = 200, body = Envelope<Vec<WorkerView>>))
+)]
 async fn list_workers(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -263,14 +272,20 @@ async fn list_workers(
 }
 
 /// A worker, with where it is reached.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/workers/{script_name}", tag = "workers", responses((status = 200, body = Envelope<WorkerView>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/workers/{script_name}", tag = "workers",
+    responses((status = 200, body = Envelope<WorkerView>))
+)]
 async fn get_worker(Extract(state): State, on: On<WorkersRead>, OfWorker(name): OfWorker) -> Answer<WorkerView> {
     let worker = state.control.worker(&on.caller, &on.account, &name).await?;
     answer(WorkerView::of(&worker, &state.config))
 }
 
 /// What refers to a worker.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/scripts/{script_name}/references", tag = "workers", responses((status = 200, body = Envelope<ReferencesView>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/scripts/{script_name}/references", tag = "workers",
+    responses((status = 200, body = Envelope<ReferencesView>))
+)]
 async fn get_references(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -302,7 +317,10 @@ async fn get_references(
 }
 
 /// The workers whose events a worker is told of.
-#[utoipa::path(get, path = "/accounts/{account_id}/workers/tails/by-consumer/{script_name}", tag = "workers", responses((status = 200, body = Envelope<Vec<TailProducer>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/tails/by-consumer/{script_name}", tag = "workers",
+    responses((status = 200, body = Envelope<Vec<TailProducer>>))
+)]
 async fn list_tail_consumed(
     Extract(state): State,
     on: On<WorkersRead>,

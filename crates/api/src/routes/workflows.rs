@@ -70,7 +70,10 @@ struct WorkflowPath {
 }
 
 /// The workflows of an account.
-#[utoipa::path(get, path = "/accounts/{account_id}/workflows", tag = "workflows", params(PageQuery), responses((status = 200, body = Envelope<Vec<Workflow>>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workflows", tag = "workflows",
+    params(PageQuery), responses((status = 200, body = Envelope<Vec<Workflow>>))
+)]
 async fn list_workflows(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -83,7 +86,10 @@ async fn list_workflows(
 }
 
 /// One workflow.
-#[utoipa::path(get, path = "/accounts/{account_id}/workflows/{workflow_name}", tag = "workflows", responses((status = 200, body = Envelope<Workflow>)))]
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workflows/{workflow_name}", tag = "workflows",
+    responses((status = 200, body = Envelope<Workflow>))
+)]
 async fn get_workflow(
     Extract(state): State,
     on: On<WorkersRead>,
@@ -93,7 +99,10 @@ async fn get_workflow(
 }
 
 /// Makes a workflow, or changes the one of that name.
-#[utoipa::path(put, path = "/accounts/{account_id}/workflows/{workflow_name}", tag = "workflows", request_body = PutWorkflow, responses((status = 200, body = Envelope<Workflow>)))]
+#[utoipa::path(
+    put, path = "/accounts/{account_id}/workflows/{workflow_name}", tag = "workflows",
+    request_body = PutWorkflow, responses((status = 200, body = Envelope<Workflow>))
+)]
 async fn put_workflow(
     Extract(state): State,
     on: On<WorkersWrite>,
@@ -108,7 +117,10 @@ async fn put_workflow(
 }
 
 /// Removes a workflow.
-#[utoipa::path(delete, path = "/accounts/{account_id}/workflows/{workflow_name}", tag = "workflows", responses((status = 200, body = Envelope<Nothing>)))]
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/workflows/{workflow_name}", tag = "workflows",
+    responses((status = 200, body = Envelope<Nothing>))
+)]
 async fn delete_workflow(
     Extract(state): State,
     on: On<WorkersWrite>,

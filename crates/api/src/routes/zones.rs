@@ -111,7 +111,10 @@ pub async fn account_of(
 }
 
 /// The zones of an account; with `name`, the one of that name, claimed or not.
-#[utoipa::path(get, path = "/zones", tag = "zones", params(ZonesParams), responses((status = 200, body = Envelope<Vec<ZoneView>>)))]
+#[utoipa::path(
+    get, path = "/zones", tag = "zones",
+    params(ZonesParams), responses((status = 200, body = Envelope<Vec<ZoneView>>))
+)]
 async fn list_zones(
     Extract(state): State,
     Known(caller): Known,
@@ -135,7 +138,10 @@ async fn list_zones(
 }
 
 /// Claims a zone for an account, until it is released.
-#[utoipa::path(post, path = "/zones", tag = "zones", request_body = ClaimZone, responses((status = 200, body = Envelope<ZoneView>)))]
+#[utoipa::path(
+    post, path = "/zones", tag = "zones",
+    request_body = ClaimZone, responses((status = 200, body = Envelope<ZoneView>))
+)]
 async fn claim_zone(
     Extract(state): State,
     Known(caller): Known,
@@ -153,7 +159,10 @@ async fn get_zone(Extract(state): State, Known(caller): Known, Named(path): Name
 }
 
 /// Gives the claim on a zone back. It stays the account's while it has routes or domains there.
-#[utoipa::path(delete, path = "/zones/{zone_id}", tag = "zones", responses((status = 200, body = Envelope<ReleasedZone>)))]
+#[utoipa::path(
+    delete, path = "/zones/{zone_id}", tag = "zones",
+    responses((status = 200, body = Envelope<ReleasedZone>))
+)]
 async fn release_zone(
     Extract(state): State,
     Known(caller): Known,
