@@ -416,6 +416,11 @@ async fn who_runs_the_platform_sees_how_it_is() {
     let metrics = open("/metrics").await;
     assert!(metrics.headers["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
     assert!(metrics.text().contains("/readyz") && metrics.text().ends_with("# EOF\n"), "{}", metrics.text());
+    let worker = selvedge_model::WorkerKey::new(platform.account.parse().unwrap(), "seldom-told".parse().unwrap());
+    let moment = std::time::Duration::from_millis(1);
+    platform.metrics.event(&worker, selvedge_model::Outcome::Ok, Some(200), moment, moment);
+    assert!(!open("/metrics").await.text().contains("seldom-told"), "strangers are told no names");
+    assert!(platform.get("/metrics").await.text().contains("seldom-told"));
     assert_eq!(open("/openapi.json").await.text(), selvedge_api::document());
 }
 

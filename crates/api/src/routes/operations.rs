@@ -1,8 +1,9 @@
-//! For who runs the platform: no token is asked for, and nothing of any account is told.
+//! For who runs the platform: no token is asked for, and without one nothing of any account is told.
 
-use axum::extract::State as Extract;
+use axum::extract::{FromRequestParts, State as Extract};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use http::request::Parts;
 use http::{StatusCode, header};
 use selvedge_telemetry::METRICS_CONTENT_TYPE;
 use serde::Serialize;
@@ -11,6 +12,8 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::{Router, State};
+use crate::auth::Known;
+use crate::error::ApiError;
 
 pub fn router() -> Router {
     Router::default()
@@ -62,14 +65,26 @@ async fn get_readiness(Extract(state): State) -> Response {
     }
 }
 
-/// The platform's numbers, as Prometheus reads them.
+/// What a series of one worker begins its labels with.
+const OF_ONE_WORKER: &str = "{account=";
+
+/// The platform's numbers, as Prometheus reads them. Those of single workers, which tell their names, are shown to
+/// administrators of the platform alone.
 #[utoipa::path(
-    get, path = "/metrics", tag = "operations",
-    security(()), responses((status = 200, content_type = "application/openmetrics-text", body = String))
+    get, path = "/metrics", tag = "operations", security((), ("token" = [])),
+    responses((status = 200, content_type = "application/openmetrics-text", body = String))
 )]
-async fn get_metrics(Extract(state): State) -> Response {
+async fn get_metrics(Extract(state): State, mut parts: Parts) -> Result<Response, ApiError> {
+    let all = match parts.headers.contains_key(header::AUTHORIZATION) {
+        true => Known::from_request_parts(&mut parts, &state).await?.0.require_admin().is_ok(),
+        false => false,
+    };
     state.metrics.set_tails(state.tails.count());
-    ([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], state.metrics.encode()).into_response()
+    let mut text = state.metrics.encode();
+    if !all {
+        text = text.split_inclusive('\n').filter(|line| !line.contains(OF_ONE_WORKER)).collect();
+    }
+    Ok(([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], text).into_response())
 }
 
 /// This document.

@@ -47,6 +47,7 @@ pub struct Platform {
     pub fabric: Arc<dyn Fabric>,
     pub tails: Tails,
     pub readiness: Readiness,
+    pub metrics: Arc<Metrics>,
     pub stop: watch::Sender<bool>,
     pub running: tokio::task::JoinHandle<()>,
     now_ms: Arc<AtomicU64>,
@@ -109,7 +110,7 @@ impl Platform {
         let (tails, readiness) = (Tails::new(), Readiness::default());
         let control = opened.control;
         let metrics = Arc::new(Metrics::new());
-        let state = ApiState::new(Arc::clone(&control), tails.clone(), metrics, config, readiness.clone());
+        let state = ApiState::new(Arc::clone(&control), tails.clone(), Arc::clone(&metrics), config, readiness.clone());
         let server = ApiServer::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = server.address();
         let (stop, stopped) = watch::channel(false);
@@ -122,6 +123,7 @@ impl Platform {
             fabric,
             tails,
             readiness,
+            metrics,
             stop,
             running,
             now_ms,
