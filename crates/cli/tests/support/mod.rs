@@ -10,8 +10,8 @@
 
 pub mod packages;
 pub mod up;
-
-pub mod up;
+pub mod upload;
+pub mod wrangler;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -235,18 +235,24 @@ pub fn raw(address: SocketAddr, request: &[u8], enough: impl Fn(&[u8]) -> bool) 
 }
 
 /// Tries until `condition` holds.
-pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, condition)
+}
+
+/// Tries for so long until `condition` holds.
+pub fn within<T>(patience: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(began.elapsed() < PATIENCE, "{what} did not happen within {PATIENCE:?}");
+        assert!(began.elapsed() < patience, "{what} did not happen within {patience:?}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 
-fn collect(stream: impl Read + Send + 'static, output: Arc<Mutex<String>>) {
+/// Appends what comes out of a program to `output`.
+pub fn collect(stream: impl Read + Send + 'static, output: Arc<Mutex<String>>) {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
             let Ok(line) = line else {
