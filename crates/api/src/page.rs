@@ -19,8 +19,8 @@ pub struct PageQuery {
     /// The page, counted from 1.
     #[param(minimum = 1)]
     pub page: Option<u64>,
-    /// The most that a page holds.
-    #[param(minimum = 1, maximum = 1000)]
+    /// The most that a page holds; never more than 1000.
+    #[param(minimum = 1)]
     pub per_page: Option<u64>,
 }
 

@@ -393,7 +393,7 @@ async fn the_audit_log_says_who_did_what_page_by_page() {
     assert!(!of_one.as_array().unwrap().is_empty());
     assert_eq!(of_one[0]["actor"]["ip"], "127.0.0.1");
     assert_eq!(of_one[0]["interface"], "wrangler");
-    for wrong in ["cursor=x", "since=yesterday", "limit=-1", "cursor=18446744073709551615"] {
+    for wrong in ["cursor=x", "since=yesterday", "limit=-1", "limit=0", "cursor=18446744073709551615"] {
         platform.get(&platform.path(&format!("/audit_logs?{wrong}"))).await.refused(400);
     }
     assert!(!platform.get("/client/v4/audit_logs").await.result().as_array().unwrap().is_empty());

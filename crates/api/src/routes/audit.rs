@@ -77,9 +77,10 @@ struct AuditOwner {
 #[into_params(parameter_in = Query)]
 struct AuditParams {
     /// Where the page begins: what `result_info.cursor` of the page before says.
+    #[param(pattern = "^[0-9]{0,18}$")]
     cursor: Option<String>,
-    /// The most that a page holds.
-    #[param(minimum = 1, maximum = 1000)]
+    /// The most that a page holds; never more than 1000.
+    #[param(minimum = 1)]
     #[serde(alias = "per_page")]
     limit: Option<u64>,
     /// Only what happened then or later.
@@ -98,6 +99,9 @@ struct AuditParams {
 
 impl AuditParams {
     fn query(self) -> Result<AuditQuery, ApiError> {
+        if self.limit == Some(0) {
+            return Err(ApiError::bad_parameter(format!("`limit` is between 1 and {PAGE_MAX}")));
+        }
         let number = |text: String| {
             text.parse().map_err(|_| ApiError::bad_parameter("`cursor` is not what `result_info.cursor` said"))
         };

@@ -72,7 +72,7 @@ struct D1Params {
     name: Option<String>,
     #[param(minimum = 1)]
     page: Option<u64>,
-    #[param(minimum = 1, maximum = 1000)]
+    #[param(minimum = 1)]
     per_page: Option<u64>,
 }
 

@@ -1,7 +1,7 @@
 //! Routes of workers: patterns of host and path, and those of a zone.
 
 use axum::extract::State as Extract;
-use selvedge_control::{Route, RouteInput};
+use selvedge_control::{ControlError, Route, RouteInput};
 use selvedge_model::WorkerName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -130,6 +130,10 @@ async fn list_zone_routes(
     Known(caller): Known,
     Named(path): Named<ZonePath>,
 ) -> Answer<Vec<RouteView>> {
+    // One that nobody holds has no routes; what is no id is no zone.
+    if path.zone_id.len() != 32 || !path.zone_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(ControlError::ZoneNotFound { zone: path.zone_id.chars().take(64).collect() }.into());
+    }
     let routes = state.control.zone_routes(&caller, &path.zone_id).await?;
     answer(routes.into_iter().map(RouteView::from).collect())
 }
@@ -163,7 +167,7 @@ async fn get_zone_route(
 ) -> Answer<RouteView> {
     let routes = state.control.zone_routes(&caller, &path.zone_id).await?;
     let route = routes.into_iter().find(|route| route.id == path.route_id);
-    answer(route.ok_or(selvedge_control::ControlError::RouteNotFound { id: path.route_id })?.into())
+    answer(route.ok_or(ControlError::RouteNotFound { id: path.route_id })?.into())
 }
 
 /// Changes a route of a zone.

@@ -52,7 +52,7 @@ struct KvTitle {
 struct KvParams {
     #[param(minimum = 1)]
     page: Option<u64>,
-    #[param(minimum = 1, maximum = 1000)]
+    #[param(minimum = 1)]
     per_page: Option<u64>,
 }
 

@@ -143,7 +143,7 @@ struct QueuesParams {
     name: Option<String>,
     #[param(minimum = 1)]
     page: Option<u64>,
-    #[param(minimum = 1, maximum = 1000)]
+    #[param(minimum = 1)]
     per_page: Option<u64>,
 }
 

@@ -39,7 +39,7 @@ struct VersionsParams {
     deployable: Option<bool>,
     #[param(minimum = 1)]
     page: Option<u64>,
-    #[param(minimum = 1, maximum = 1000)]
+    #[param(minimum = 1)]
     per_page: Option<u64>,
 }
 
