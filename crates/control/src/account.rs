@@ -1,11 +1,14 @@
 //! Accounts.
 
-use selvedge_model::AccountId;
+use selvedge_model::{AccountId, is_host_name};
 use serde::{Deserialize, Serialize};
 
-use crate::caller::Caller;
-use crate::control::{Control, pending};
+use crate::bounds::{ACCOUNTS_MAX, NAME_BYTES_MAX};
+use crate::caller::{Caller, Permission, Scope};
+use crate::control::{Control, random_id};
+use crate::core::Decided;
 use crate::error::ControlError;
+use crate::event::{By, Event};
 use crate::page::Page;
 
 /// An account: who owns workers.
@@ -24,24 +27,67 @@ pub struct Account {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAccount {
     pub name: String,
-    /// Made of the name and the id where none is given.
+    /// Made of the name where none is given.
     pub subdomain: Option<String>,
 }
 
 impl Control {
     /// The accounts that the caller may know of, in the order in which they were made.
     pub async fn accounts(&self, caller: &Caller, page: Page) -> Result<Vec<Account>, ControlError> {
-        pending((caller, page))
+        match caller.scope() {
+            Scope::AllAccounts => self.core.store.read(move |view| view.accounts(page)).await,
+            Scope::Account(_) if page.offset > 0 || page.limit == 0 => Ok(Vec::new()),
+            Scope::Account(own) => {
+                let own = own.clone();
+                Ok(vec![self.core.store.read(move |view| view.account(&own)).await?])
+            }
+        }
     }
 
     /// One account. Needs `account:read`.
     pub async fn account(&self, caller: &Caller, account: &AccountId) -> Result<Account, ControlError> {
-        pending((caller, account))
+        let id = account.clone();
+        self.ask(caller, account, Permission::AccountRead, move |view| view.account(&id)).await
     }
 
     /// Makes an account. For administrators of the platform.
     pub async fn create_account(&self, caller: &Caller, new: NewAccount) -> Result<Account, ControlError> {
-        pending((caller, new))
+        caller.require_admin()?;
+        check_name("name", &new.name)?;
+        if let Some(subdomain) = &new.subdomain {
+            check_subdomain(subdomain)?;
+        }
+        let id = random_id();
+        let account: AccountId =
+            id.parse().map_err(|_| ControlError::invalid("account", "its id could not be made"))?;
+        self.core
+            .command(By::caller(caller), move |view, at_ms| {
+                if view.count_accounts()? >= ACCOUNTS_MAX {
+                    return Err(ControlError::TooMany { what: "accounts", count_max: ACCOUNTS_MAX });
+                }
+                let subdomain = match &new.subdomain {
+                    Some(subdomain) if view.subdomain_taken(subdomain)? => {
+                        return Err(ControlError::SubdomainTaken { subdomain: subdomain.clone() });
+                    }
+                    Some(subdomain) => subdomain.clone(),
+                    None => {
+                        let short = subdomain_of(&new.name);
+                        if view.subdomain_taken(&short)? {
+                            format!("{short}-{}", id.get(..8).unwrap_or(&id))
+                        } else {
+                            short
+                        }
+                    }
+                };
+                let account = Account {
+                    id: account.clone(),
+                    name: new.name.clone(),
+                    subdomain: Some(subdomain),
+                    created_ms: at_ms,
+                };
+                Ok(Decided::new(vec![Event::AccountCreated { account: account.clone() }], account))
+            })
+            .await
     }
 
     /// Changes what stands between the account's workers and the domain; its workers move at once. Needs
@@ -52,7 +98,26 @@ impl Control {
         account: &AccountId,
         subdomain: &str,
     ) -> Result<Account, ControlError> {
-        pending((caller, account, subdomain))
+        caller.require(account, Permission::WorkersWrite)?;
+        check_subdomain(subdomain)?;
+        let (id, subdomain) = (account.clone(), subdomain.to_owned());
+        self.change(caller, account, Permission::WorkersWrite, move |view, _| {
+            let mut account = view.account(&id)?;
+            if account.subdomain.is_none() {
+                let problem = "the workers of this account are directly below the platform's domain, and stay there";
+                return Err(ControlError::invalid("subdomain", problem));
+            }
+            if account.subdomain.as_ref() == Some(&subdomain) {
+                return Ok(Decided::new(Vec::new(), account));
+            }
+            if view.subdomain_taken(&subdomain)? {
+                return Err(ControlError::SubdomainTaken { subdomain: subdomain.clone() });
+            }
+            account.subdomain = Some(subdomain.clone());
+            let event = Event::SubdomainSet { account: id.clone(), subdomain: subdomain.clone() };
+            Ok(Decided::new(vec![event], account))
+        })
+        .await
     }
 
     /// What follows `worker.` in the host names of that account's workers: `domain` or `subdomain.domain`.
@@ -60,6 +125,66 @@ impl Control {
         match &account.subdomain {
             Some(subdomain) => format!("{subdomain}.{}", self.domain()),
             None => self.domain().to_owned(),
+        }
+    }
+}
+
+/// A name that people give: some text, on one line.
+pub(crate) fn check_name(at: &str, name: &str) -> Result<(), ControlError> {
+    let problem = if name.trim().is_empty() {
+        "it must not be empty".to_owned()
+    } else if name.len() > NAME_BYTES_MAX {
+        format!("it must not be longer than {NAME_BYTES_MAX} bytes")
+    } else if name.chars().any(char::is_control) {
+        "it must not have control characters in it".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(ControlError::invalid(at, problem))
+}
+
+fn check_subdomain(subdomain: &str) -> Result<(), ControlError> {
+    let label = is_host_name(subdomain)
+        && subdomain.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && subdomain.len() <= 63;
+    if label {
+        return Ok(());
+    }
+    Err(ControlError::invalid("subdomain", "it must be 1 to 63 of a-z, 0-9 and -, with no - at either end"))
+}
+
+/// A subdomain made of a name: its letters and digits, with single hyphens between.
+fn subdomain_of(name: &str) -> String {
+    let mut label = String::new();
+    for byte in name.bytes().map(|byte| byte.to_ascii_lowercase()) {
+        if byte.is_ascii_alphanumeric() {
+            label.push(char::from(byte));
+        } else if !label.ends_with('-') && !label.is_empty() {
+            label.push('-');
+        }
+        // Room for what tells it from another account's.
+        if label.len() >= 50 {
+            break;
+        }
+    }
+    let label = label.trim_end_matches('-');
+    if label.is_empty() { "account".into() } else { label.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subdomains_are_made_of_names() {
+        for (name, subdomain) in
+            [("Tools & Toys", "tools-toys"), ("ÄÖÜ", "account"), ("--", "account"), ("a", "a"), ("9 to 5!", "9-to-5")]
+        {
+            assert_eq!(subdomain_of(name), subdomain);
+            assert!(check_subdomain(subdomain).is_ok());
+        }
+        for bad in ["", "-a", "a-", "a.b", "A", "a_b", &"a".repeat(64)] {
+            assert!(check_subdomain(bad).is_err(), "{bad}");
         }
     }
 }

@@ -6,9 +6,11 @@ use selvedge_model::AccountId;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::caller::Caller;
-use crate::control::{Control, pending};
+use crate::bounds::PAGE_MAX;
+use crate::caller::{Caller, Permission};
+use crate::control::Control;
 use crate::error::ControlError;
+use crate::store::View;
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -67,11 +69,24 @@ impl Control {
         account: &AccountId,
         query: AuditQuery,
     ) -> Result<AuditPage, ControlError> {
-        pending((caller, account, query))
+        let own = account.clone();
+        self.ask(caller, account, Permission::AuditRead, move |view| page_of(view, Some(&own), query)).await
     }
 
     /// The changes of the whole platform, accounts included. For its administrators.
     pub async fn audit_all(&self, caller: &Caller, query: AuditQuery) -> Result<AuditPage, ControlError> {
-        pending((caller, query))
+        caller.require_admin()?;
+        self.core.store.read(move |view| page_of(view, None, query)).await
     }
+}
+
+fn page_of(view: &View<'_>, account: Option<&AccountId>, mut query: AuditQuery) -> Result<AuditPage, ControlError> {
+    let limit = query.limit.clamp(1, PAGE_MAX);
+    // One more tells whether there is another page.
+    query.limit = limit + 1;
+    let mut entries = view.audit(account, &query)?;
+    let more = entries.len() as u64 > limit;
+    entries.truncate(limit as usize);
+    let cursor = entries.last().filter(|_| more).map(|entry| entry.position);
+    Ok(AuditPage { entries, cursor })
 }

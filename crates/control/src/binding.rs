@@ -1,6 +1,6 @@
 //! The bindings of an upload, before they are resolved.
 
-use selvedge_model::{BindingKind, BindingRecord, VersionId};
+use selvedge_model::{BindingRecord, VersionId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

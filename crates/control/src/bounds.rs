@@ -24,6 +24,8 @@ pub const ZONES_MAX: u64 = 1_000;
 pub const ROUTES_MAX: usize = 1_000;
 /// Routes of one account.
 pub const ACCOUNT_ROUTES_MAX: u64 = 10_000;
+/// Routes of one account that lead to no worker.
+pub const EXCLUSIONS_MAX: u64 = 1_000;
 /// Custom domains of one worker.
 pub const DOMAINS_MAX: usize = 100;
 /// Cron triggers of one worker.
@@ -76,6 +78,8 @@ pub const ASSET_RULES_BYTES_MAX: usize = 256 * 1024;
 pub const ASSETS_SESSION: Duration = Duration::from_secs(3600);
 /// Uploads of assets under way in one account.
 pub const ASSETS_SESSIONS_MAX: u64 = 1_000;
+/// Files of all uploads of assets under way in one account.
+pub const ASSETS_SESSION_FILES_MAX: u64 = 2_000_000;
 /// Hashes in one bucket of an upload of assets.
 pub const ASSETS_BUCKET_FILES: usize = 100;
 /// Bytes in one bucket of an upload of assets, where more than one file is in it: 20 MiB.
@@ -88,5 +92,7 @@ pub const RESOURCE_BYTES_MAX: usize = 64 * 1024;
 pub const CONSUMERS_MAX: usize = 10;
 /// Entries of one page of a list.
 pub const PAGE_MAX: u64 = 1_000;
+/// Versions that are being started at once, by all accounts together.
+pub const STARTS_MAX: usize = 32;
 /// How often a command is decided anew because others came in between.
 pub const ATTEMPTS_MAX: usize = 16;

@@ -85,6 +85,16 @@ pub enum Scope {
     AllAccounts,
 }
 
+impl Scope {
+    /// The one account that it is for.
+    pub fn account(&self) -> Option<&AccountId> {
+        match self {
+            Self::Account(account) => Some(account),
+            Self::AllAccounts => None,
+        }
+    }
+}
+
 /// Where a request came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {

@@ -1,16 +1,26 @@
 //! The control plane, opened.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use selvedge_fabric::Fabric;
-use selvedge_model::AccountId;
+use selvedge_model::{AccountId, is_host_name};
+use tokio::sync::{RwLock, Semaphore};
 
+use crate::account::Account;
+use crate::bounds::STARTS_MAX;
+use crate::caller::{Caller, Permission, Scope};
+use crate::core::{Core, Decided};
 use crate::error::ControlError;
-use crate::secret::{Secret, SecretsKey};
+use crate::event::{By, Event};
+use crate::page::Page;
+use crate::secret::{Secret, SecretsKey, write_private};
 use crate::starter::Starter;
+use crate::store::{Store, View};
+use crate::token::{Token, hash_of, new_token};
 
 /// What time it is.
 #[derive(Clone)]
@@ -67,14 +77,13 @@ pub struct FirstStart {
 
 /// Decides what may be done, and remembers what was.
 pub struct Control {
+    pub(crate) core: Arc<Core>,
+    pub(crate) starter: Arc<dyn Starter>,
+    pub(crate) key: SecretsKey,
+    /// Held for reading while blobs are noted and put, for writing while unused ones are removed.
+    pub(crate) blobs: RwLock<()>,
+    pub(crate) starts: Semaphore,
     domain: String,
-    clock: Clock,
-    fabric: Arc<dyn Fabric>,
-    starter: Arc<dyn Starter>,
-}
-
-pub(crate) fn pending<A, T>(_: A) -> Result<T, ControlError> {
-    Err(ControlError::NotAvailable { what: "this".into() })
 }
 
 impl Control {
@@ -85,7 +94,53 @@ impl Control {
         fabric: Arc<dyn Fabric>,
         starter: Arc<dyn Starter>,
     ) -> Result<Opened, ControlError> {
-        pending((config, fabric, starter))
+        let domain = config.domain.to_ascii_lowercase();
+        if !is_host_name(&domain) {
+            return Err(ControlError::invalid("domain", format!("\"{}\" is not a host name", config.domain)));
+        }
+        let core = Core::open(Store::open(&config.data)?, fabric, config.clock).await?;
+        core.publish().await?;
+        let (blobs, starts) = (RwLock::new(()), Semaphore::new(STARTS_MAX));
+        let control = Arc::new(Self { core, starter, key: config.secrets_key, blobs, starts, domain });
+        let first_start = control.start_first(config.admin_token).await?;
+        Ok(Opened { control, first_start })
+    }
+
+    /// Makes the first account, if there is none.
+    async fn start_first(&self, token_file: Option<PathBuf>) -> Result<Option<FirstStart>, ControlError> {
+        if self.core.store.read(|view| view.count_accounts()).await? > 0 {
+            return Ok(None);
+        }
+        let token = new_token()?;
+        if let Some(path) = token_file {
+            write_private(&path, format!("{}\n", token.expose()).as_bytes())?;
+        }
+        let (account_id, token_id, hash) = (random_id(), random_id(), hash_of(token.expose()));
+        let account: AccountId =
+            account_id.parse().map_err(|_| ControlError::invalid("account", "its id could not be made"))?;
+        let first = account.clone();
+        let made = self
+            .core
+            .command(By::platform(), move |view, at_ms| {
+                if view.count_accounts()? > 0 {
+                    return Ok(Decided::new(Vec::new(), false));
+                }
+                let account =
+                    Account { id: first.clone(), name: "Selvedge".into(), subdomain: None, created_ms: at_ms };
+                let token = Token {
+                    id: token_id.clone(),
+                    name: "admin".into(),
+                    scope: Scope::AllAccounts,
+                    permissions: BTreeSet::from(Permission::ALL),
+                    created_ms: at_ms,
+                    expires_ms: None,
+                    author: "selvedge".into(),
+                };
+                let events = vec![Event::AccountCreated { account }, Event::TokenCreated { token, hash: hash.clone() }];
+                Ok(Decided::new(events, true))
+            })
+            .await?;
+        Ok(made.then_some(FirstStart { account, token }))
     }
 
     /// What workers' host names end with.
@@ -95,13 +150,58 @@ impl Control {
 
     /// Whether commands can be decided: the fabric and the view answer.
     pub async fn ready(&self) -> Result<(), ControlError> {
-        let _ = (&self.clock, &self.fabric, &self.starter);
-        pending(())
+        self.core.ready().await
     }
 
-    /// One round of keeping house: prunes old versions, removes blobs that nothing refers to any more, forgets uploads
-    /// that were not finished. To be called every few minutes.
-    pub async fn maintain(&self) -> Result<(), ControlError> {
-        pending(())
+    /// The account that the first start made.
+    pub async fn first_account(&self) -> Result<Option<AccountId>, ControlError> {
+        let first = self.core.store.read(|view| view.accounts(Page::first(1))).await?;
+        Ok(first.into_iter().next().map(|account| account.id))
     }
+
+    /// Asks the view something about an account, if the caller may.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        permission: Permission,
+        ask: impl FnOnce(&View<'_>) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        caller.require(account, permission)?;
+        let account = account.clone();
+        self.core
+            .store
+            .read(move |view| {
+                view.account(&account)?;
+                ask(view)
+            })
+            .await
+    }
+
+    /// Carries out a command on an account, if the caller may.
+    pub(crate) async fn change<T, D>(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        permission: Permission,
+        decide: D,
+    ) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        D: Fn(&View<'_>, u64) -> Result<Decided<T>, ControlError> + Send + Sync + 'static,
+    {
+        caller.require(account, permission)?;
+        let account = account.clone();
+        self.core
+            .command(By::caller(caller), move |view, at_ms| {
+                view.account(&account)?;
+                decide(view, at_ms)
+            })
+            .await
+    }
+}
+
+/// A new id: 32 hexadecimal digits.
+pub(crate) fn random_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
 }

@@ -3,9 +3,15 @@
 use selvedge_model::{AccountId, WorkerName};
 use serde::{Deserialize, Serialize};
 
-use crate::caller::Caller;
-use crate::control::{Control, pending};
+use crate::bounds::DOMAINS_MAX;
+use crate::caller::{Caller, Permission};
+use crate::control::{Control, random_id};
+use crate::core::Decided;
 use crate::error::ControlError;
+use crate::event::Event;
+use crate::route::check_zone;
+use crate::store::View;
+use crate::zone::{check_holder, zone_id, zone_of};
 
 /// A host name that leads to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +66,8 @@ impl Control {
         account: &AccountId,
         worker: Option<&WorkerName>,
     ) -> Result<Vec<CustomDomain>, ControlError> {
-        pending((caller, account, worker))
+        let (own, worker) = (account.clone(), worker.cloned());
+        self.ask(caller, account, Permission::WorkersRead, move |view| view.domains(&own, worker.as_ref())).await
     }
 
     /// What [`Control::set_domains`] would do. Nothing is changed. Needs `workers:read`.
@@ -72,7 +79,14 @@ impl Control {
         domains: Vec<DomainInput>,
         replace: bool,
     ) -> Result<DomainChanges, ControlError> {
-        pending((caller, account, worker, domains, replace))
+        caller.require(account, Permission::WorkersRead)?;
+        let wanted = self.read_domains(domains)?;
+        let (own, worker) = (account.clone(), worker.clone());
+        self.ask(caller, account, Permission::WorkersRead, move |view| {
+            view.worker(&own, &worker)?;
+            changes(view, &own, &worker, wanted, replace)
+        })
+        .await
     }
 
     /// Gives a worker host names; claims their zones. Needs `workers:write`.
@@ -84,11 +98,109 @@ impl Control {
         domains: Vec<DomainInput>,
         options: DomainOptions,
     ) -> Result<Vec<CustomDomain>, ControlError> {
-        pending((caller, account, worker, domains, options))
+        caller.require(account, Permission::WorkersWrite)?;
+        let wanted = self.read_domains(domains)?;
+        let (own, worker) = (account.clone(), worker.clone());
+        self.change(caller, account, Permission::WorkersWrite, move |view, at_ms| {
+            view.worker(&own, &worker)?;
+            let changes = changes(view, &own, &worker, wanted.clone(), options.override_scope)?;
+            if let Some(taken) = changes.conflicting.first().filter(|_| !options.override_existing_origin) {
+                let (hostname, worker) = (taken.hostname.clone(), taken.worker.clone());
+                return Err(ControlError::DomainTaken { hostname, worker });
+            }
+            let new_domain = |hostname: &str, zone: &str| CustomDomain {
+                id: random_id(),
+                hostname: hostname.to_owned(),
+                worker: worker.clone(),
+                zone_id: zone_id(zone),
+                zone_name: zone.to_owned(),
+                created_ms: at_ms,
+            };
+            let mut added: Vec<CustomDomain> = Vec::new();
+            for input in &changes.added {
+                added.push(new_domain(&input.hostname, input.zone_name.as_deref().unwrap_or(&input.hostname)));
+            }
+            for taken in &changes.conflicting {
+                added.push(new_domain(&taken.hostname, &taken.zone_name));
+            }
+            let mut removed = changes.removed;
+            removed.extend(changes.conflicting);
+            let stay: Vec<CustomDomain> = view
+                .domains(&own, Some(&worker))?
+                .into_iter()
+                .filter(|domain| !removed.iter().any(|gone| gone.hostname == domain.hostname))
+                .collect();
+            if stay.len() + added.len() > DOMAINS_MAX {
+                let count_max = DOMAINS_MAX as u64;
+                return Err(ControlError::TooMany { what: "custom domains of one Worker", count_max });
+            }
+            let mut answer = stay;
+            answer.extend(added.iter().cloned());
+            answer.sort_by(|one, other| one.hostname.cmp(&other.hostname));
+            let events = if removed.is_empty() && added.is_empty() {
+                Vec::new()
+            } else {
+                vec![Event::DomainsChanged { account: own.clone(), worker: worker.clone(), removed, added }]
+            };
+            Ok(Decided::new(events, answer))
+        })
+        .await
     }
 
     /// Takes a custom domain away, by its id. Needs `workers:write`.
     pub async fn delete_domain(&self, caller: &Caller, account: &AccountId, id: &str) -> Result<(), ControlError> {
-        pending((caller, account, id))
+        let (own, id) = (account.clone(), id.to_owned());
+        self.change(caller, account, Permission::WorkersWrite, move |view, _| {
+            let found = view.domain_by_id(&id)?.filter(|(holder, _)| *holder == own);
+            let (_, domain) =
+                found.ok_or_else(|| ControlError::DomainNotFound { id: id.chars().take(64).collect() })?;
+            let (account, worker) = (own.clone(), domain.worker.clone());
+            let event = Event::DomainsChanged { account, worker, removed: vec![domain], added: Vec::new() };
+            Ok(Decided::new(vec![event], ()))
+        })
+        .await
     }
+
+    /// Checks what is asked for: host names in lower case, each once, each with the name of its zone.
+    fn read_domains(&self, domains: Vec<DomainInput>) -> Result<Vec<DomainInput>, ControlError> {
+        if domains.len() > DOMAINS_MAX {
+            let problem = format!("a Worker may have {DOMAINS_MAX}, not {}", domains.len());
+            return Err(ControlError::invalid("domains", problem));
+        }
+        let mut wanted: Vec<DomainInput> = Vec::with_capacity(domains.len());
+        for input in domains {
+            let hostname = input.hostname.to_ascii_lowercase();
+            let zone = zone_of(&hostname, self.domain())?;
+            check_zone(&zone, &hostname, input.zone_id.as_deref(), input.zone_name.as_deref())?;
+            if !wanted.iter().any(|other| other.hostname == hostname) {
+                wanted.push(DomainInput { hostname, zone_id: Some(zone_id(&zone)), zone_name: Some(zone) });
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+fn changes(
+    view: &View<'_>,
+    account: &AccountId,
+    worker: &WorkerName,
+    wanted: Vec<DomainInput>,
+    replace: bool,
+) -> Result<DomainChanges, ControlError> {
+    let mut changes = DomainChanges::default();
+    if replace {
+        let asked = |domain: &CustomDomain| wanted.iter().any(|input| input.hostname == domain.hostname);
+        changes.removed = view.domains(account, Some(worker))?.into_iter().filter(|domain| !asked(domain)).collect();
+    }
+    for input in wanted {
+        if let Some(zone) = &input.zone_name {
+            check_holder(view, account, zone)?;
+        }
+        match view.domain(&input.hostname)? {
+            None => changes.added.push(input),
+            Some((_, domain)) if domain.worker == *worker => changes.unchanged.push(domain),
+            Some((_, domain)) => changes.conflicting.push(domain),
+        }
+    }
+    Ok(changes)
 }

@@ -2,13 +2,17 @@
 
 use std::fmt;
 
-use selvedge_model::AccountId;
+use selvedge_model::{AccountId, WorkerName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::caller::Caller;
-use crate::control::{Control, pending};
+use crate::account::check_name;
+use crate::bounds::{CONSUMERS_MAX, RESOURCE_BYTES_MAX, RESOURCES_MAX};
+use crate::caller::{Caller, Permission};
+use crate::control::{Control, random_id};
+use crate::core::Decided;
 use crate::error::ControlError;
+use crate::event::Event;
 use crate::page::Page;
 
 /// What a resource is.
@@ -38,6 +42,19 @@ impl ResourceKind {
             Self::DurableObjectNamespace => "durable_object_namespace",
             Self::Hyperdrive => "hyperdrive",
             Self::VectorizeIndex => "vectorize_index",
+        }
+    }
+
+    /// Whether its id is its name.
+    fn is_known_by_name(self) -> bool {
+        matches!(self, Self::R2Bucket | Self::VectorizeIndex)
+    }
+
+    fn new_id(self, name: &str) -> String {
+        match self {
+            _ if self.is_known_by_name() => name.to_owned(),
+            Self::D1Database | Self::Workflow => uuid::Uuid::new_v4().to_string(),
+            _ => random_id(),
         }
     }
 
@@ -117,7 +134,11 @@ impl Control {
         name: Option<&str>,
         page: Page,
     ) -> Result<Vec<Resource>, ControlError> {
-        pending((caller, account, kind, name, page))
+        let (own, name) = (account.clone(), name.map(str::to_owned));
+        self.ask(caller, account, Permission::WorkersRead, move |view| {
+            view.resources(&own, kind, name.as_deref(), page)
+        })
+        .await
     }
 
     /// How many resources of a kind there are. Needs `workers:read`.
@@ -127,7 +148,8 @@ impl Control {
         account: &AccountId,
         kind: ResourceKind,
     ) -> Result<u64, ControlError> {
-        pending((caller, account, kind))
+        let own = account.clone();
+        self.ask(caller, account, Permission::WorkersRead, move |view| view.count_resources(&own, kind)).await
     }
 
     /// A resource, by its id or its name. Needs `workers:read`.
@@ -138,7 +160,8 @@ impl Control {
         kind: ResourceKind,
         id: &str,
     ) -> Result<Resource, ControlError> {
-        pending((caller, account, kind, id))
+        let (own, id) = (account.clone(), id.to_owned());
+        self.ask(caller, account, Permission::WorkersRead, move |view| view.resource(&own, kind, &id)).await
     }
 
     /// Makes a resource. Needs `workers:write`.
@@ -148,7 +171,7 @@ impl Control {
         account: &AccountId,
         new: NewResource,
     ) -> Result<Resource, ControlError> {
-        pending((caller, account, new))
+        self.make_resource(caller, account, new, false).await
     }
 
     /// Makes a resource, or puts the data in the place of that of the one with this name (a workflow). Needs
@@ -159,7 +182,44 @@ impl Control {
         account: &AccountId,
         new: NewResource,
     ) -> Result<Resource, ControlError> {
-        pending((caller, account, new))
+        self.make_resource(caller, account, new, true).await
+    }
+
+    async fn make_resource(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        new: NewResource,
+        replace: bool,
+    ) -> Result<Resource, ControlError> {
+        caller.require(account, Permission::WorkersWrite)?;
+        refuse_namespaces(new.kind)?;
+        check_resource_name(new.kind, &new.name)?;
+        check_data(&new.data)?;
+        let (own, id) = (account.clone(), new.kind.new_id(&new.name));
+        self.change(caller, account, Permission::WorkersWrite, move |view, at_ms| {
+            let mut resource = Resource {
+                kind: new.kind,
+                id: id.clone(),
+                name: new.name.clone(),
+                created_ms: at_ms,
+                modified_ms: at_ms,
+                data: new.data.clone(),
+            };
+            match view.resource_named(&own, new.kind, &new.name)? {
+                Some(present) if replace => {
+                    resource.id = present.id;
+                    resource.created_ms = present.created_ms;
+                }
+                Some(_) => return Err(ControlError::ResourceExists { kind: new.kind, name: new.name.clone() }),
+                None if view.count_resources(&own, new.kind)? >= RESOURCES_MAX => {
+                    return Err(ControlError::TooMany { what: "resources of this kind", count_max: RESOURCES_MAX });
+                }
+                None => {}
+            }
+            Ok(saved(&own, resource))
+        })
+        .await
     }
 
     /// Renames a resource, or merges into its data: members that are null are removed. Needs `workers:write`.
@@ -172,7 +232,35 @@ impl Control {
         name: Option<String>,
         data: Map<String, Value>,
     ) -> Result<Resource, ControlError> {
-        pending((caller, account, kind, id, name, data))
+        caller.require(account, Permission::WorkersWrite)?;
+        refuse_namespaces(kind)?;
+        if let Some(name) = &name {
+            if kind.is_known_by_name() {
+                return Err(ControlError::invalid("name", format!("a {kind} is known by its name, and keeps it")));
+            }
+            check_resource_name(kind, name)?;
+        }
+        let (own, id) = (account.clone(), id.to_owned());
+        self.change(caller, account, Permission::WorkersWrite, move |view, at_ms| {
+            let mut resource = view.resource(&own, kind, &id)?;
+            if let Some(name) = name.as_ref().filter(|name| **name != resource.name) {
+                if view.resource_named(&own, kind, name)?.is_some() {
+                    return Err(ControlError::ResourceExists { kind, name: name.clone() });
+                }
+                resource.name = name.clone();
+            }
+            for (key, value) in &data {
+                if value.is_null() {
+                    resource.data.remove(key);
+                } else {
+                    resource.data.insert(key.clone(), value.clone());
+                }
+            }
+            check_data(&resource.data)?;
+            resource.modified_ms = at_ms;
+            Ok(saved(&own, resource))
+        })
+        .await
     }
 
     /// Removes a resource. Needs `workers:write`.
@@ -183,7 +271,15 @@ impl Control {
         kind: ResourceKind,
         id: &str,
     ) -> Result<Resource, ControlError> {
-        pending((caller, account, kind, id))
+        caller.require(account, Permission::WorkersWrite)?;
+        refuse_namespaces(kind)?;
+        let (own, id) = (account.clone(), id.to_owned());
+        self.change(caller, account, Permission::WorkersWrite, move |view, _| {
+            let resource = view.resource(&own, kind, &id)?;
+            let (account, id, name) = (own.clone(), resource.id.clone(), resource.name.clone());
+            Ok(Decided::new(vec![Event::ResourceDeleted { account, kind, id, name }], resource))
+        })
+        .await
     }
 
     /// Gives a queue a consumer, or changes the one with that id. The consumer, with its `consumer_id`, comes back; the
@@ -196,7 +292,40 @@ impl Control {
         consumer_id: Option<&str>,
         consumer: Map<String, Value>,
     ) -> Result<Map<String, Value>, ControlError> {
-        pending((caller, account, queue, consumer_id, consumer))
+        let (own, queue, given) = (account.clone(), queue.to_owned(), consumer_id.map(str::to_owned));
+        let new_id = random_id();
+        self.change(caller, account, Permission::WorkersWrite, move |view, at_ms| {
+            let mut resource = view.resource(&own, ResourceKind::Queue, &queue)?;
+            let mut consumer = consumer.clone();
+            if let Some(script) = consumer.get("script_name").and_then(Value::as_str) {
+                let worker: WorkerName = script
+                    .parse()
+                    .map_err(|_| ControlError::WorkerNameInvalid { name: script.chars().take(80).collect() })?;
+                view.worker(&own, &worker)?;
+            }
+            let mut consumers = consumers_of(&resource);
+            let id = given.clone().unwrap_or_else(|| new_id.clone());
+            consumer.insert("consumer_id".into(), Value::String(id.clone()));
+            let count = consumers.len();
+            let place = consumers.iter_mut().find(|other| is_consumer(other, &id));
+            match (place, &given) {
+                (Some(place), _) => *place = Value::Object(consumer.clone()),
+                (None, Some(_)) => {
+                    let (queue, consumer) = (resource.name, id.chars().take(64).collect());
+                    return Err(ControlError::ConsumerNotFound { queue, consumer });
+                }
+                (None, None) if count >= CONSUMERS_MAX => {
+                    let count_max = CONSUMERS_MAX as u64;
+                    return Err(ControlError::TooMany { what: "consumers of one queue", count_max });
+                }
+                (None, None) => consumers.push(Value::Object(consumer.clone())),
+            }
+            resource.data.insert("consumers".into(), Value::Array(consumers));
+            check_data(&resource.data)?;
+            resource.modified_ms = at_ms;
+            Ok(Decided::new(saved(&own, resource).events, consumer))
+        })
+        .await
     }
 
     /// Takes a consumer from a queue. Needs `workers:write`.
@@ -207,6 +336,70 @@ impl Control {
         queue: &str,
         consumer_id: &str,
     ) -> Result<(), ControlError> {
-        pending((caller, account, queue, consumer_id))
+        let (own, queue, id) = (account.clone(), queue.to_owned(), consumer_id.to_owned());
+        self.change(caller, account, Permission::WorkersWrite, move |view, at_ms| {
+            let mut resource = view.resource(&own, ResourceKind::Queue, &queue)?;
+            let mut consumers = consumers_of(&resource);
+            let before = consumers.len();
+            consumers.retain(|consumer| !is_consumer(consumer, &id));
+            if consumers.len() == before {
+                let (queue, consumer) = (resource.name, id.chars().take(64).collect());
+                return Err(ControlError::ConsumerNotFound { queue, consumer });
+            }
+            resource.data.insert("consumers".into(), Value::Array(consumers));
+            resource.modified_ms = at_ms;
+            Ok(Decided::new(saved(&own, resource).events, ()))
+        })
+        .await
     }
+}
+
+/// The consumers of a queue.
+pub(crate) fn consumers_of(queue: &Resource) -> Vec<Value> {
+    queue.data.get("consumers").and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+fn is_consumer(consumer: &Value, id: &str) -> bool {
+    consumer.get("consumer_id").and_then(Value::as_str) == Some(id)
+}
+
+pub(crate) fn saved(account: &AccountId, resource: Resource) -> Decided<Resource> {
+    let event = Event::ResourceSaved { account: account.clone(), resource: resource.clone() };
+    Decided::new(vec![event], resource)
+}
+
+/// Namespaces of Durable Objects come and go with their classes.
+fn refuse_namespaces(kind: ResourceKind) -> Result<(), ControlError> {
+    if kind == ResourceKind::DurableObjectNamespace {
+        let problem = "they are made, renamed and removed by the migrations of the Worker that has their class";
+        return Err(ControlError::invalid("Durable Object namespaces", problem));
+    }
+    Ok(())
+}
+
+fn check_resource_name(kind: ResourceKind, name: &str) -> Result<(), ControlError> {
+    check_name("name", name)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    match kind {
+        // A namespace's title and a configuration's name are any text.
+        ResourceKind::KvNamespace | ResourceKind::Hyperdrive => Ok(()),
+        ResourceKind::R2Bucket if !(3..=63).contains(&name.len()) || name.bytes().any(|byte| !plain(byte)) => {
+            let problem = "a bucket's name has 3 to 63 letters, digits, -, _ and .";
+            Err(ControlError::invalid("name", problem))
+        }
+        _ if name.len() > 128 || name.bytes().any(|byte| !plain(byte)) => {
+            let problem = format!("the name of a {kind} has 1 to 128 letters, digits, -, _ and .");
+            Err(ControlError::invalid("name", problem))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_data(data: &Map<String, Value>) -> Result<(), ControlError> {
+    let bytes = serde_json::to_vec(data).map_or(usize::MAX, |text| text.len());
+    if bytes > RESOURCE_BYTES_MAX {
+        let problem = format!("what is kept of it has {bytes} bytes: at most {RESOURCE_BYTES_MAX} are allowed");
+        return Err(ControlError::invalid("resource", problem));
+    }
+    Ok(())
 }

@@ -1,17 +1,26 @@
 //! Versions: immutable uploads, each started once before it exists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use selvedge_model::{AccountId, ModuleRecord, SourceMapRecord, VersionId, VersionRecord, WorkerName};
+use selvedge_model::{
+    AccountId, BindingKind, BindingRecord, BlobHash, ModuleRecord, SourceMapRecord, VersionId, VersionRecord,
+    WorkerName,
+};
 use serde_json::Value;
 
-use crate::caller::Caller;
-use crate::control::{Control, pending};
+use crate::binding::BindingInput;
+use crate::caller::{Caller, Permission};
+use crate::control::Control;
+use crate::draft::{Draft, Resolver, check_alias, check_annotations, check_bindings, check_inputs, finish};
 use crate::error::ControlError;
+use crate::make::{Made, Making};
+use crate::migration::Plan;
 use crate::page::Page;
 use crate::secret::Secret;
-use crate::upload::{Upload, UploadOptions, Uploaded};
+use crate::store::{View, WorkerRow};
+use crate::upload::Deploy;
 
 /// What a list shows of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,20 +54,6 @@ pub enum EnvValue {
 pub type EnvPatch = BTreeMap<String, Option<EnvValue>>;
 
 impl Control {
-    /// Makes a version of what was uploaded, once it was started; with [`crate::Deploy::Now`] it then has all the
-    /// traffic. The worker comes to be, unless the options say that it must be there. Needs `workers:write`, and
-    /// `secrets:write` if there are secrets in it.
-    pub async fn upload(
-        &self,
-        caller: &Caller,
-        account: &AccountId,
-        worker: &WorkerName,
-        upload: Upload,
-        options: UploadOptions,
-    ) -> Result<Uploaded, ControlError> {
-        pending((caller, account, worker, upload, options))
-    }
-
     /// The versions of a worker, newest first. Needs `workers:read`.
     pub async fn versions(
         &self,
@@ -67,7 +62,12 @@ impl Control {
         worker: &WorkerName,
         page: Page,
     ) -> Result<Vec<VersionSummary>, ControlError> {
-        pending((caller, account, worker, page))
+        let (own, worker) = (account.clone(), worker.clone());
+        self.ask(caller, account, Permission::WorkersRead, move |view| {
+            view.worker(&own, &worker)?;
+            view.versions(&own, &worker, page)
+        })
+        .await
     }
 
     /// How many versions of the worker are kept. Needs `workers:read`.
@@ -77,7 +77,12 @@ impl Control {
         account: &AccountId,
         worker: &WorkerName,
     ) -> Result<u64, ControlError> {
-        pending((caller, account, worker))
+        let (own, worker) = (account.clone(), worker.clone());
+        self.ask(caller, account, Permission::WorkersRead, move |view| {
+            view.worker(&own, &worker)?;
+            view.count_versions(&own, &worker)
+        })
+        .await
     }
 
     /// One version, by its id with or without dashes. Secrets in it are sealed, and not to be shown even so. Needs
@@ -89,7 +94,12 @@ impl Control {
         worker: &WorkerName,
         id: &str,
     ) -> Result<VersionRecord, ControlError> {
-        pending((caller, account, worker, id))
+        let (own, worker, id) = (account.clone(), worker.clone(), id.to_owned());
+        self.ask(caller, account, Permission::WorkersRead, move |view| {
+            view.worker(&own, &worker)?;
+            view.version(&own, &worker, &id_of(&worker, &id)?)
+        })
+        .await
     }
 
     /// The version that was uploaded last. Needs `workers:read`.
@@ -99,7 +109,8 @@ impl Control {
         account: &AccountId,
         worker: &WorkerName,
     ) -> Result<VersionRecord, ControlError> {
-        pending((caller, account, worker))
+        let (own, worker) = (account.clone(), worker.clone());
+        self.ask(caller, account, Permission::WorkersRead, move |view| latest(view, &view.worker(&own, &worker)?)).await
     }
 
     /// A version (the latest, if none is named) with the bytes of its modules. Needs `workers:read`.
@@ -110,7 +121,24 @@ impl Control {
         worker: &WorkerName,
         id: Option<&str>,
     ) -> Result<VersionContent, ControlError> {
-        pending((caller, account, worker, id))
+        let version = match id {
+            Some(id) => self.version(caller, account, worker, id).await?,
+            None => self.latest_version(caller, account, worker).await?,
+        };
+        let mut modules = Vec::with_capacity(version.modules.len());
+        for module in &version.modules {
+            modules.push((module.clone(), self.blob(&module.blob).await?));
+        }
+        let mut source_maps = Vec::with_capacity(version.source_maps.len());
+        for map in &version.source_maps {
+            source_maps.push((map.clone(), self.blob(&map.blob).await?));
+        }
+        Ok(VersionContent { version, modules, source_maps })
+    }
+
+    async fn blob(&self, hash: &BlobHash) -> Result<Bytes, ControlError> {
+        let missing = || ControlError::View { action: "find a blob", source: format!("{hash} is gone").into() };
+        self.core.fabric.get_blob(hash).await?.ok_or_else(missing)
     }
 
     /// Makes a version that is the latest one with another `env`, and does not deploy it. Needs `workers:write`, and
@@ -123,7 +151,17 @@ impl Control {
         env: EnvPatch,
         annotations: BTreeMap<String, String>,
     ) -> Result<VersionRecord, ControlError> {
-        pending((caller, account, worker, env, annotations))
+        caller.require(account, Permission::WorkersWrite)?;
+        if env.values().any(|value| matches!(value, Some(EnvValue::Secret(_)))) {
+            caller.require(account, Permission::SecretsWrite)?;
+        }
+        check_annotations(&annotations)?;
+        if let Some(alias) = annotations.get("workers/alias") {
+            check_alias(alias, worker)?;
+        }
+        let edit = Edit { annotations, must_be_deployed: false, must_exist: BTreeSet::new() };
+        let made = self.edit(caller, account, worker, env, edit, Deploy::No).await?;
+        Ok(made.version)
     }
 
     /// The names of the secrets of the latest version. Needs `workers:read`.
@@ -133,7 +171,15 @@ impl Control {
         account: &AccountId,
         worker: &WorkerName,
     ) -> Result<Vec<String>, ControlError> {
-        pending((caller, account, worker))
+        let (own, worker) = (account.clone(), worker.clone());
+        self.ask(caller, account, Permission::WorkersRead, move |view| {
+            let row = view.worker(&own, &worker)?;
+            let latest = view.latest(&row)?;
+            let secret = |binding: &BindingRecord| matches!(binding.kind, BindingKind::SecretText { .. });
+            let bindings = latest.into_iter().flat_map(|version| version.bindings);
+            Ok(bindings.filter(secret).map(|binding| binding.name).collect())
+        })
+        .await
     }
 
     /// Changes secrets: a version that is the latest with other secrets is made and deployed. Removing one that is not
@@ -145,6 +191,126 @@ impl Control {
         worker: &WorkerName,
         secrets: BTreeMap<String, Option<Secret>>,
     ) -> Result<VersionRecord, ControlError> {
-        pending((caller, account, worker, secrets))
+        caller.require(account, Permission::SecretsWrite)?;
+        let must_exist = secrets.iter().filter(|(_, secret)| secret.is_none()).map(|(name, _)| name.clone()).collect();
+        let env = secrets.into_iter().map(|(name, secret)| (name, secret.map(EnvValue::Secret))).collect();
+        let annotations = BTreeMap::from([("workers/triggered_by".to_owned(), "secret".to_owned())]);
+        let edit = Edit { annotations, must_be_deployed: true, must_exist };
+        let made = self.edit(caller, account, worker, env, edit, Deploy::Now).await?;
+        Ok(made.version)
     }
+
+    /// Makes a version that is the latest one with another `env`.
+    async fn edit(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        worker: &WorkerName,
+        env: EnvPatch,
+        edit: Edit,
+        deploy: Deploy,
+    ) -> Result<Made, ControlError> {
+        let inputs = inputs_of(&env);
+        check_inputs(&inputs)?;
+        let sealed = self.seal_all(account, worker, &inputs)?;
+        let (making, key) = (Making::begin(caller, account, worker)?, self.key.clone());
+        let drafting = move |view: &View<'_>, at_ms: u64| {
+            let Making { account, worker, .. } = &making;
+            let row = view.worker(account, worker)?;
+            let base = latest(view, &row)?;
+            if edit.must_be_deployed {
+                check_latest_deployed(&row)?;
+            }
+            if let Some(name) = edit.must_exist.iter().find(|name| !has_secret(&base, name)) {
+                return Err(ControlError::SecretNotFound { worker: worker.clone(), name: name.clone() });
+            }
+            let resolver = Resolver { view, key: &key, account, worker, base: Some(&base), sealed: &sealed };
+            // Secrets are among what is resolved whether they are named or not.
+            let given: Vec<BindingRecord> =
+                resolver.resolve(&inputs, &[])?.into_iter().filter(|one| env.contains_key(&one.name)).collect();
+            let removed: BTreeSet<&String> = env.iter().filter(|(_, to)| to.is_none()).map(|(name, _)| name).collect();
+            successor(view, &making, row, base, edit.annotations.clone(), at_ms, |version| {
+                version.bindings.retain(|binding| !env.contains_key(&binding.name));
+                version.bindings.extend(given.into_iter().filter(|one| !removed.contains(&one.name)));
+            })
+        };
+        self.make_version(caller, deploy, Arc::new(drafting)).await
+    }
+}
+
+/// What an edit of the latest version's `env` asks for besides.
+struct Edit {
+    annotations: BTreeMap<String, String>,
+    /// Refuses where the latest version is not the one that is deployed.
+    must_be_deployed: bool,
+    /// Secrets that must be there.
+    must_exist: BTreeSet<String>,
+}
+
+fn has_secret(version: &VersionRecord, name: &str) -> bool {
+    let mut bindings = version.bindings.iter();
+    bindings.any(|binding| binding.name == name && matches!(binding.kind, BindingKind::SecretText { .. }))
+}
+
+fn inputs_of(env: &EnvPatch) -> Vec<BindingInput> {
+    let given = env.iter().filter_map(|(name, value)| Some((name.clone(), value.as_ref()?)));
+    given
+        .map(|(name, value)| match value {
+            EnvValue::Secret(text) => BindingInput::Secret { name, text: text.clone() },
+            EnvValue::Text(text) => {
+                BindingInput::Given(BindingRecord { name, kind: BindingKind::PlainText { text: text.clone() } })
+            }
+            EnvValue::Json(json) => {
+                BindingInput::Given(BindingRecord { name, kind: BindingKind::Json { json: json.clone() } })
+            }
+        })
+        .collect()
+}
+
+/// The version that was uploaded last.
+pub(crate) fn latest(view: &View<'_>, row: &WorkerRow) -> Result<VersionRecord, ControlError> {
+    view.latest(row)?.ok_or_else(|| ControlError::NoVersions { worker: row.name.clone() })
+}
+
+/// Refuses where the latest version does not have all the traffic: what is made of it and deployed would bring along
+/// what nobody deployed.
+pub(crate) fn check_latest_deployed(row: &WorkerRow) -> Result<(), ControlError> {
+    let shares = row.data.deployment.as_ref().map(|deployment| deployment.versions.as_slice()).unwrap_or_default();
+    match shares {
+        [only] if row.latest.as_ref() == Some(&only.version) => Ok(()),
+        _ => Err(ControlError::LatestNotDeployed { worker: row.name.clone() }),
+    }
+}
+
+/// A draft of the version that follows `base`: the same but for what is changed.
+pub(crate) fn successor(
+    view: &View<'_>,
+    making: &Making,
+    row: WorkerRow,
+    base: VersionRecord,
+    annotations: BTreeMap<String, String>,
+    at_ms: u64,
+    change: impl FnOnce(&mut VersionRecord),
+) -> Result<Draft, ControlError> {
+    let mut version = VersionRecord {
+        id: making.id.clone(),
+        number: row.number + 1,
+        created_ms: at_ms,
+        author: making.author.clone(),
+        source: making.source.clone(),
+        annotations,
+        ..base
+    };
+    change(&mut version);
+    let (classes, _) = Plan::begin(view, &making.account, &making.worker, at_ms)?.end();
+    check_bindings(view, &version, &classes)?;
+    finish(&mut version)?;
+    Ok(Draft { row: Some(row), version, before: Vec::new(), after: Vec::new() })
+}
+
+/// A version's id, written with or without dashes.
+fn id_of(worker: &WorkerName, text: &str) -> Result<VersionId, ControlError> {
+    let missing = || ControlError::VersionNotFound { worker: worker.clone(), version: text.chars().take(64).collect() };
+    let id = uuid::Uuid::try_parse(text).map_err(|_| missing())?;
+    id.to_string().parse().map_err(|_| missing())
 }

@@ -1,18 +1,28 @@
 //! Workers: what stays the same from version to version.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use selvedge_model::{AccountId, VersionId, WorkerName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::binding::BindingInput;
-use crate::caller::Caller;
-use crate::control::{Control, pending};
+use crate::bounds::VERSIONS_KEPT;
+use crate::caller::{Caller, Permission};
+use crate::control::Control;
+use crate::core::Decided;
 use crate::deployment::Deployment;
+use crate::draft::{Resolver, check_annotations, check_compatibility, check_inputs, read_cpu_ms};
 use crate::error::ControlError;
+use crate::event::Event;
+use crate::make::Making;
 use crate::page::Page;
-use crate::version::VersionSummary;
+use crate::resource::ResourceKind;
+use crate::store::{View, WorkerRow};
+use crate::upload::Deploy;
+use crate::upload_version::{check_consumers, check_settings, settings_event};
+use crate::version::{VersionSummary, check_latest_deployed, latest, successor};
 
 /// A worker that is told of another's events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,17 +120,24 @@ impl Control {
         account: &AccountId,
         worker: &WorkerName,
     ) -> Result<Worker, ControlError> {
-        pending((caller, account, worker))
+        let (own, worker) = (account.clone(), worker.clone());
+        let row = self.ask(caller, account, Permission::WorkersRead, move |view| view.worker(&own, &worker)).await?;
+        self.shown(row).await
     }
 
     /// The workers of an account, by name. Needs `workers:read`.
     pub async fn workers(&self, caller: &Caller, account: &AccountId, page: Page) -> Result<Vec<Worker>, ControlError> {
-        pending((caller, account, page))
+        let own = account.clone();
+        let ask = move |view: &View<'_>| Ok((view.account(&own)?, view.workers(&own, page)?));
+        let (account, rows) = self.ask(caller, account, Permission::WorkersRead, ask).await?;
+        let suffix = self.host_suffix(&account);
+        Ok(rows.into_iter().map(|row| worker_of(row, suffix.clone())).collect())
     }
 
     /// How many workers an account has. Needs `workers:read`.
     pub async fn count_workers(&self, caller: &Caller, account: &AccountId) -> Result<u64, ControlError> {
-        pending((caller, account))
+        let own = account.clone();
+        self.ask(caller, account, Permission::WorkersRead, move |view| view.count_workers(&own)).await
     }
 
     /// Removes a worker with all of its versions, routes, domains and triggers. Unless forced, not while another worker
@@ -132,7 +149,22 @@ impl Control {
         worker: &WorkerName,
         force: bool,
     ) -> Result<(), ControlError> {
-        pending((caller, account, worker, force))
+        let (own, name) = (account.clone(), worker.clone());
+        self.change(caller, account, Permission::WorkersWrite, move |view, _| {
+            view.worker(&own, &name)?;
+            let users = references(view, &own, &name)?;
+            if !force && let Some(by) = users.first() {
+                return Err(ControlError::InUse { worker: name.clone(), by });
+            }
+            let kind = ResourceKind::DurableObjectNamespace;
+            let namespaces = view.namespaces_of(&own, &name)?.into_iter();
+            let mut events: Vec<Event> = namespaces
+                .map(|one| Event::ResourceDeleted { account: own.clone(), kind, id: one.id, name: one.name })
+                .collect();
+            events.push(Event::WorkerDeleted { account: own.clone(), worker: name.clone() });
+            Ok(Decided::new(events, ()))
+        })
+        .await
     }
 
     /// What refers to a worker. Needs `workers:read`.
@@ -142,7 +174,12 @@ impl Control {
         account: &AccountId,
         worker: &WorkerName,
     ) -> Result<References, ControlError> {
-        pending((caller, account, worker))
+        let (own, worker) = (account.clone(), worker.clone());
+        self.ask(caller, account, Permission::WorkersRead, move |view| {
+            view.worker(&own, &worker)?;
+            references(view, &own, &worker)
+        })
+        .await
     }
 
     /// Changes what is not part of a version. Needs `workers:write`.
@@ -153,7 +190,15 @@ impl Control {
         worker: &WorkerName,
         settings: ScriptSettings,
     ) -> Result<Worker, ControlError> {
-        pending((caller, account, worker, settings))
+        check_settings(settings.tags.as_deref(), settings.tail_consumers.as_deref())?;
+        let (own, name) = (account.clone(), worker.clone());
+        self.change(caller, account, Permission::WorkersWrite, move |view, _| {
+            view.worker(&own, &name)?;
+            check_consumers(view, &own, &name, settings.tail_consumers.as_deref().unwrap_or_default())?;
+            Ok(Decided::new(settings_event(&own, &name, &settings).into_iter().collect(), ()))
+        })
+        .await?;
+        self.row_of(account, worker).await
     }
 
     /// Changes settings; those of them that belong to a version make a new one of the latest, which is deployed. Needs
@@ -165,7 +210,51 @@ impl Control {
         worker: &WorkerName,
         settings: SettingsPatch,
     ) -> Result<Worker, ControlError> {
-        pending((caller, account, worker, settings))
+        caller.require(account, Permission::WorkersWrite)?;
+        let SettingsPatch { bindings, compatibility_date, compatibility_flags, limits, annotations, script, extra } =
+            settings;
+        check_settings(script.tags.as_deref(), script.tail_consumers.as_deref())?;
+        let inputs = bindings.as_deref().unwrap_or_default();
+        if inputs.iter().any(|input| matches!(input, BindingInput::Secret { .. })) {
+            caller.require(account, Permission::SecretsWrite)?;
+        }
+        check_inputs(inputs)?;
+        check_annotations(&annotations)?;
+        let cpu_ms = limits.as_ref().map(|limits| read_cpu_ms(Some(limits))).transpose()?;
+        let of_version = bindings.is_some()
+            || compatibility_date.is_some()
+            || compatibility_flags.is_some()
+            || limits.is_some()
+            || !extra.is_empty();
+        if of_version {
+            let sealed = self.seal_all(account, worker, inputs)?;
+            let (making, key) = (Making::begin(caller, account, worker)?, self.key.clone());
+            let drafting = move |view: &View<'_>, at_ms: u64| {
+                let Making { account, worker, .. } = &making;
+                let row = view.worker(account, worker)?;
+                let base = latest(view, &row)?;
+                check_latest_deployed(&row)?;
+                let resolver = Resolver { view, key: &key, account, worker, base: Some(&base), sealed: &sealed };
+                let resolved = bindings.as_deref().map(|inputs| resolver.resolve(inputs, &[])).transpose()?;
+                successor(view, &making, row, base, annotations.clone(), at_ms, |version| {
+                    version.bindings = resolved.unwrap_or_else(|| std::mem::take(&mut version.bindings));
+                    if let Some(date) = &compatibility_date {
+                        version.compatibility_date.clone_from(date);
+                    }
+                    if let Some(flags) = &compatibility_flags {
+                        version.compatibility_flags.clone_from(flags);
+                    }
+                    version.cpu_ms = cpu_ms.unwrap_or(version.cpu_ms);
+                    version.extra.extend(extra.clone());
+                })
+                .and_then(|draft| {
+                    check_compatibility(&draft.version.compatibility_date, &draft.version.compatibility_flags)?;
+                    Ok(draft)
+                })
+            };
+            self.make_version(caller, Deploy::Now, Arc::new(drafting)).await?;
+        }
+        self.change_script_settings(caller, account, worker, script).await
     }
 
     /// Says whether the platform's domain leads to a worker and to its versions. Needs `workers:write`.
@@ -177,7 +266,18 @@ impl Control {
         enabled: bool,
         previews: Option<bool>,
     ) -> Result<Worker, ControlError> {
-        pending((caller, account, worker, enabled, previews))
+        let (own, name) = (account.clone(), worker.clone());
+        self.change(caller, account, Permission::WorkersWrite, move |view, _| {
+            let row = view.worker(&own, &name)?;
+            let previews = previews.unwrap_or(enabled);
+            if (row.data.workers_dev, row.data.previews) == (enabled, previews) {
+                return Ok(Decided::new(Vec::new(), ()));
+            }
+            let (account, worker) = (own.clone(), name.clone());
+            Ok(Decided::new(vec![Event::WorkerSubdomainSet { account, worker, enabled, previews }], ()))
+        })
+        .await?;
+        self.row_of(account, worker).await
     }
 
     /// The versions that can be deployed, newest first: as many as there are, up to what is kept. Needs `workers:read`.
@@ -187,6 +287,74 @@ impl Control {
         account: &AccountId,
         worker: &WorkerName,
     ) -> Result<Vec<VersionSummary>, ControlError> {
-        pending((caller, account, worker))
+        self.versions(caller, account, worker, Page::first(VERSIONS_KEPT)).await
+    }
+
+    /// A worker after a change to it, by who was allowed the change.
+    async fn row_of(&self, account: &AccountId, worker: &WorkerName) -> Result<Worker, ControlError> {
+        let (account, worker) = (account.clone(), worker.clone());
+        let row = self.core.store.read(move |view| view.worker(&account, &worker)).await?;
+        self.shown(row).await
+    }
+
+    async fn shown(&self, row: WorkerRow) -> Result<Worker, ControlError> {
+        let id = row.account.clone();
+        let account = self.core.store.read(move |view| view.account(&id)).await?;
+        Ok(worker_of(row, self.host_suffix(&account)))
+    }
+}
+
+fn worker_of(row: WorkerRow, host_suffix: String) -> Worker {
+    let data = row.data;
+    Worker {
+        account: row.account,
+        name: row.name,
+        id: row.id,
+        created_ms: row.created_ms,
+        modified_ms: row.modified_ms,
+        tags: data.tags,
+        migration_tag: data.migration_tag,
+        last_deployed_from: data.last_deployed_from,
+        logpush: data.logpush,
+        observability: data.observability,
+        tail_consumers: data.tail_consumers,
+        workers_dev: data.workers_dev,
+        previews: data.previews,
+        host_suffix,
+        aliases: data.aliases,
+        latest: row.latest,
+        etag: row.etag,
+        deployment: data.deployment,
+    }
+}
+
+fn references(view: &View<'_>, account: &AccountId, worker: &WorkerName) -> Result<References, ControlError> {
+    let mut references = References {
+        tails: view.tailed_by(account, worker)?.into_iter().filter(|other| other != worker).collect(),
+        queues: view.queues_of(account, worker)?,
+        ..References::default()
+    };
+    for (user, binding, class) in view.users_of(account, worker)? {
+        match class {
+            Some(class) => references.durable_objects.push((user, class)),
+            None => references.services.push((user, binding)),
+        }
+    }
+    Ok(references)
+}
+
+impl References {
+    /// Something that refers to it, in words.
+    fn first(&self) -> Option<String> {
+        let service =
+            || self.services.first().map(|(worker, binding)| format!("the binding {binding} of the Worker {worker}"));
+        let object = || {
+            self.durable_objects
+                .first()
+                .map(|(worker, class)| format!("the Worker {worker}, by its Durable Objects {class}"))
+        };
+        let tail = || self.tails.first().map(|worker| format!("the Worker {worker}, whose events it is told of"));
+        let queue = || self.queues.first().map(|queue| format!("the queue {queue}, which it consumes"));
+        service().or_else(object).or_else(tail).or_else(queue)
     }
 }

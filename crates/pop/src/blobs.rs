@@ -1,5 +1,6 @@
 //! The blobs of the local copy: files named by their hash, checked as they arrive.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,11 +92,65 @@ impl Blobs {
 
     /// The content of a blob that is here.
     pub async fn read(self: &Arc<Self>, hash: &BlobHash) -> Result<Option<bytes::Bytes>, PopError> {
-        let file = self.file(hash);
-        match tokio::fs::read(&file).await {
-            Ok(content) => Ok(Some(content.into())),
+        let (blobs, hash) = (Arc::clone(self), hash.clone());
+        let read = tokio::task::spawn_blocking(move || blobs.read_here(&hash));
+        Ok(read.await.map_err(|_| PopError::Stopped)??.map(Into::into))
+    }
+
+    /// The same, for who may wait for the disk.
+    pub fn read_here(&self, hash: &BlobHash) -> Result<Option<Vec<u8>>, PopError> {
+        match std::fs::read(self.file(hash)) {
+            Ok(content) => Ok(Some(content)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(PopError::ReadBlob { hash: hash.as_str().to_owned(), source }),
         }
+    }
+
+    /// Removes every blob but the named ones; gives how many.
+    pub fn retain(&self, named: &HashSet<BlobHash>) -> Result<usize, PopError> {
+        let failed = |source| PopError::Folder { path: self.folder.clone(), source };
+        let mut removed = 0;
+        for folder in std::fs::read_dir(&self.folder).map_err(failed)? {
+            let folder = folder.map_err(failed)?;
+            if !folder.file_type().map_err(failed)?.is_dir() {
+                continue;
+            }
+            for file in std::fs::read_dir(folder.path()).map_err(failed)? {
+                let file = file.map_err(failed)?;
+                let hash = file.file_name().to_str().and_then(|name| name.parse::<BlobHash>().ok());
+                if hash.is_some_and(|hash| !named.contains(&hash)) {
+                    std::fs::remove_file(file.path()).map_err(failed)?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash_of(content: &[u8]) -> BlobHash {
+        blake3::hash(content).to_hex().as_str().parse().unwrap()
+    }
+
+    #[test]
+    fn only_what_has_its_hash_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        blobs.keep(&hash_of(b"one"), b"one").unwrap();
+        assert!(matches!(blobs.keep(&hash_of(b"two"), b"three"), Err(PopError::WrongBlob { .. })));
+        assert_eq!(blobs.read_here(&hash_of(b"one")).unwrap().unwrap(), b"one");
+        assert_eq!(blobs.read_here(&hash_of(b"two")).unwrap(), None);
+        let near = folder.path().join("near");
+        std::fs::write(&near, b"damaged").unwrap();
+        assert!(!blobs.link(&near, &hash_of(b"two")));
+        std::fs::write(&near, b"two").unwrap();
+        assert!(blobs.link(&near, &hash_of(b"two")));
+        assert_eq!(blobs.retain(&HashSet::from([hash_of(b"two")])).unwrap(), 1);
+        assert_eq!(blobs.read_here(&hash_of(b"one")).unwrap(), None);
+        assert_eq!(blobs.read_here(&hash_of(b"two")).unwrap().unwrap(), b"two");
     }
 }

@@ -1,6 +1,6 @@
 //! From a version's record to what the edge starts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -65,6 +65,23 @@ impl Stored {
             hashes.extend(files.into_values().map(|file| file.blob));
         }
         Ok(hashes)
+    }
+
+    /// Adds the blobs that a version is made of, as far as they are here.
+    pub(crate) fn name_blobs(&self, record: &VersionRecord, named: &mut HashSet<BlobHash>) -> Result<(), PopError> {
+        named.extend(record.modules.iter().map(|module| module.blob.clone()));
+        named.extend(record.source_maps.iter().map(|map| map.blob.clone()));
+        let Some(assets) = &record.assets else {
+            return Ok(());
+        };
+        named.insert(assets.files.clone());
+        let Some(content) = self.blobs.read_here(&assets.files)? else {
+            return Ok(());
+        };
+        let files: AssetFiles = serde_json::from_slice(&content)
+            .map_err(|source| PopError::Record { key: format!("the files {}", assets.files), source })?;
+        named.extend(files.into_values().map(|file| file.blob));
+        Ok(())
     }
 
     /// Has blobs here.

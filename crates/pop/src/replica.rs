@@ -1,6 +1,6 @@
 //! The local copy, and the following of the fabric that keeps it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub struct Replica {
     stored: Arc<Stored>,
     versions: Arc<dyn Versions>,
     crons: RwLock<HashMap<WorkerKey, Vec<CronRecord>>>,
+    /// Held for reading by whoever needs blobs that no record names yet, for writing by who removes those that none names.
+    sweeping: tokio::sync::RwLock<()>,
 }
 
 impl Replica {
@@ -43,7 +45,13 @@ impl Replica {
         let blobs = Blobs::open(&folder.join("blobs"))?;
         let stored = Arc::new(Stored::new(rows, blobs, fabric, secrets));
         let versions = Arc::clone(&stored) as Arc<dyn Versions>;
-        let replica = Arc::new(Self { edge, stored, versions, crons: RwLock::default() });
+        let replica = Arc::new(Self {
+            edge,
+            stored,
+            versions,
+            crons: RwLock::default(),
+            sweeping: tokio::sync::RwLock::default(),
+        });
         let opening = Arc::clone(&replica);
         tokio::task::spawn_blocking(move || opening.serve_all()).await.map_err(|_| PopError::Stopped)??;
         Ok(replica)
@@ -83,6 +91,7 @@ impl Replica {
 
     /// Starts a version that is not deployed yet, to see whether it does.
     pub async fn prepare(&self, record: &VersionRecord) -> Result<Loaded, NoInstance> {
+        let _kept = self.sweeping.read().await;
         let deployed = self.stored.deployed(record).await.map_err(NoInstance::Unavailable)?;
         self.edge.prepare(&record.id, deployed).await
     }
@@ -125,6 +134,7 @@ impl Replica {
 
     async fn take(&self, after: Revision, entries: Vec<Entry>) -> Result<(), PopError> {
         tracing::debug!(after = after.0, count = entries.len(), "changes");
+        let _kept = self.sweeping.read().await;
         let mut versions: HashMap<&str, VersionRecord> = HashMap::new();
         let mut workers = Vec::new();
         for entry in &entries {
@@ -190,6 +200,26 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    /// Removes the blobs that no version of the copy is made of; gives how many.
+    pub async fn sweep(&self) -> Result<usize, PopError> {
+        let _alone = self.sweeping.write().await;
+        let stored = Arc::clone(&self.stored);
+        let swept = tokio::task::spawn_blocking(move || {
+            let mut named = HashSet::new();
+            let mut unreadable = None;
+            stored.rows.each("version/", |key, value| {
+                let read = serde_json::from_slice(value).map_err(|source| PopError::Record { key: key.into(), source });
+                if let Err(error) = read.and_then(|record| stored.name_blobs(&record, &mut named)) {
+                    unreadable = Some(error);
+                }
+            })?;
+            // What cannot be read may name any of them.
+            unreadable.map_or(Ok(()), Err)?;
+            stored.blobs.retain(&named)
+        });
+        swept.await.map_err(|_| PopError::Stopped)?
     }
 
     /// Whether the copy holds all that the fabric does.

@@ -1,0 +1,196 @@
+//! How a command becomes true: decided against the view, appended to the log, applied to the view, published.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use selvedge_fabric::{Change, Fabric, FabricError, Position};
+use tokio::sync::Mutex;
+
+use crate::bounds::ATTEMPTS_MAX;
+use crate::control::Clock;
+use crate::error::ControlError;
+use crate::event::{By, Event, FORM, Logged};
+use crate::store::{Store, View, apply};
+
+/// The log of all that was decided.
+pub(crate) const LOG: &str = "control";
+/// Records that are read from the log at once.
+const READ_MAX: usize = 256;
+
+/// What a command comes to.
+pub(crate) struct Decided<T> {
+    /// What happens, in this order, all or nothing. None: nothing.
+    pub events: Vec<Event>,
+    pub answer: T,
+}
+
+impl<T> Decided<T> {
+    pub fn new(events: Vec<Event>, answer: T) -> Self {
+        Self { events, answer }
+    }
+}
+
+/// The log, the view of it, and what is published of it.
+pub(crate) struct Core {
+    pub fabric: Arc<dyn Fabric>,
+    pub store: Arc<Store>,
+    pub clock: Clock,
+    /// Held while a command is decided and appended: one at a time.
+    deciding: Mutex<()>,
+    /// Held while the outbox is emptied: in one order.
+    publishing: Mutex<()>,
+}
+
+impl Core {
+    /// Opens the view and brings it to where the log ends.
+    pub async fn open(store: Store, fabric: Arc<dyn Fabric>, clock: Clock) -> Result<Arc<Self>, ControlError> {
+        let core = Arc::new(Self {
+            fabric,
+            store: Arc::new(store),
+            clock,
+            deciding: Mutex::new(()),
+            publishing: Mutex::new(()),
+        });
+        core.check_origin().await?;
+        core.catch_up().await?;
+        Ok(core)
+    }
+
+    /// Begins the view anew if it is not of this log.
+    async fn check_origin(&self) -> Result<(), ControlError> {
+        let (position, hash) = self.store.read(|view| view.position()).await?;
+        if position == 0 {
+            return Ok(());
+        }
+        let last = self.fabric.read(LOG, Position(position - 1), 1).await?;
+        let found = last.first().map(|record| record_hash(&record.bytes));
+        if found != hash {
+            tracing::warn!(position, "the control plane's view is not of this log: made anew from it");
+            self.store.clear()?;
+        }
+        Ok(())
+    }
+
+    /// Applies what the log has beyond the view.
+    async fn catch_up(&self) -> Result<(), ControlError> {
+        loop {
+            let (position, _) = self.store.read(|view| view.position()).await?;
+            let records = self.fabric.read(LOG, Position(position), READ_MAX).await?;
+            let count = records.len();
+            if count == 0 {
+                return Ok(());
+            }
+            let records = records.into_iter().map(|record| (record.position.0, record.bytes)).collect();
+            self.apply(records).await?;
+            if count < READ_MAX {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn apply(&self, records: Vec<(u64, Bytes)>) -> Result<(), ControlError> {
+        self.store
+            .write(move |view| {
+                for (position, bytes) in &records {
+                    let logged: Logged = serde_json::from_slice(bytes)
+                        .map_err(|source| ControlError::Record { position: *position, source })?;
+                    apply(view, *position, &logged)?;
+                }
+                match records.last() {
+                    Some((position, bytes)) => view.set_position(*position, &record_hash(bytes)),
+                    None => Ok(()),
+                }
+            })
+            .await
+    }
+
+    /// Carries out a command, also if whoever asked goes away meanwhile. `decide` may be asked more than once.
+    pub async fn command<T, D>(self: &Arc<Self>, by: By, decide: D) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        D: Fn(&View<'_>, u64) -> Result<Decided<T>, ControlError> + Send + Sync + 'static,
+    {
+        let core = Arc::clone(self);
+        tokio::spawn(async move {
+            let answer = core.decide(by, Arc::new(decide)).await?;
+            core.publish().await?;
+            Ok(answer)
+        })
+        .await
+        .map_err(|error| ControlError::View { action: "carry out a command", source: error.into() })?
+    }
+
+    async fn decide<T, D>(&self, by: By, decide: Arc<D>) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        D: Fn(&View<'_>, u64) -> Result<Decided<T>, ControlError> + Send + Sync + 'static,
+    {
+        let _one_at_a_time = self.deciding.lock().await;
+        for _ in 0..ATTEMPTS_MAX {
+            let (decide, at_ms) = (Arc::clone(&decide), self.clock.now_ms());
+            let (position, decided) =
+                self.store.read(move |view| Ok((view.position()?.0, decide(view, at_ms)))).await?;
+            let decided = match decided {
+                Ok(decided) => decided,
+                // Refused on the ground of what is old: look again.
+                Err(error) if self.fabric.end(LOG).await?.0 != position => {
+                    tracing::debug!(%error, "a command was refused against an old view: decided anew");
+                    self.catch_up().await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if decided.events.is_empty() {
+                return Ok(decided.answer);
+            }
+            let records = encode(&by, at_ms, decided.events)?;
+            match self.fabric.append(LOG, Position(position), records.clone()).await {
+                Ok(_) => {
+                    let records = records.into_iter().zip(position + 1..).map(|(bytes, at)| (at, bytes)).collect();
+                    self.apply(records).await?;
+                    return Ok(decided.answer);
+                }
+                Err(FabricError::Conflict { .. }) => self.catch_up().await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ControlError::Busy { what: "the control plane".into() })
+    }
+
+    /// Publishes all that waits.
+    pub async fn publish(&self) -> Result<(), ControlError> {
+        let _in_order = self.publishing.lock().await;
+        loop {
+            let outgoing = self.store.read(|view| view.outgoing()).await?;
+            if outgoing.rows.is_empty() {
+                return Ok(());
+            }
+            let change = |(key, value): (String, Option<Vec<u8>>)| Change { key, value: value.map(Bytes::from) };
+            self.fabric.set(outgoing.changes.into_iter().map(change).collect()).await?;
+            self.store.write(move |view| view.dequeue(&outgoing.rows)).await?;
+        }
+    }
+
+    /// Whether the fabric and the view answer.
+    pub async fn ready(&self) -> Result<(), ControlError> {
+        self.fabric.end(LOG).await?;
+        self.store.read(|view| view.position()).await?;
+        Ok(())
+    }
+}
+
+fn encode(by: &By, at_ms: u64, events: Vec<Event>) -> Result<Vec<Bytes>, ControlError> {
+    events
+        .into_iter()
+        .map(|event| {
+            let logged = Logged { form: FORM, at_ms, by: by.clone(), event };
+            let bytes = serde_json::to_vec(&logged)
+                .map_err(|error| ControlError::View { action: "write an event", source: error.into() })?;
+            Ok(Bytes::from(bytes))
+        })
+        .collect()
+}
+
+fn record_hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}

@@ -1,0 +1,370 @@
+//! A version before it exists: its bindings resolved, and everything in it checked against what is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use selvedge_model::{
+    AccountId, AssetsRecord, BindingKind, BindingRecord, Format, ModuleRecord, VersionRecord, WorkerName,
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::binding::BindingInput;
+use crate::bounds::{
+    ANNOTATION_BYTES_MAX, ANNOTATIONS_MAX, BINDING_NAME_BYTES_MAX, BINDINGS_MAX, COMPATIBILITY_FLAGS_MAX,
+    VARIABLE_BYTES_MAX, VERSION_BYTES_MAX,
+};
+use crate::error::ControlError;
+use crate::event::Event;
+use crate::migration::class_of;
+use crate::secret::{Secret, SecretsKey};
+use crate::store::{View, WorkerRow};
+
+/// What a version is to be, and what happens before and after it comes to be.
+pub(crate) struct Draft {
+    /// The worker, where it is there already.
+    pub row: Option<WorkerRow>,
+    pub version: VersionRecord,
+    pub before: Vec<Event>,
+    pub after: Vec<Event>,
+}
+
+/// Makes a draft of what the view says now: asked again, if something changed while the version was started.
+pub(crate) type Drafting = dyn Fn(&View<'_>, u64) -> Result<Draft, ControlError> + Send + Sync;
+
+/// What bindings are resolved with.
+pub(crate) struct Resolver<'a> {
+    pub view: &'a View<'a>,
+    pub key: &'a SecretsKey,
+    pub account: &'a AccountId,
+    pub worker: &'a WorkerName,
+    /// The latest version, which bindings are taken over from.
+    pub base: Option<&'a VersionRecord>,
+    /// New secrets, sealed, by the names of their bindings.
+    pub sealed: &'a BTreeMap<String, String>,
+}
+
+impl Resolver<'_> {
+    /// All bindings of the new version: those that are given, then those that are kept. Secrets always are.
+    pub fn resolve(&self, inputs: &[BindingInput], keep: &[String]) -> Result<Vec<BindingRecord>, ControlError> {
+        let mut bindings = inputs.iter().map(|input| self.resolve_one(input)).collect::<Result<Vec<_>, _>>()?;
+        let names: BTreeSet<&str> = inputs.iter().map(BindingInput::name).collect();
+        let kept = |binding: &&BindingRecord| {
+            let kind = kind_of(binding);
+            (is_secret(kind) || keep.iter().any(|kept| kept == kind)) && !names.contains(binding.name.as_str())
+        };
+        bindings.extend(self.base.iter().flat_map(|base| &base.bindings).filter(kept).cloned());
+        Ok(bindings)
+    }
+
+    fn resolve_one(&self, input: &BindingInput) -> Result<BindingRecord, ControlError> {
+        let invalid = |name: &str, problem: &str| {
+            Err(ControlError::InheritInvalid { name: name.to_owned(), problem: problem.to_owned() })
+        };
+        let found = |base: Option<&VersionRecord>, name: &str| {
+            base.and_then(|base| base.bindings.iter().find(|binding| binding.name == name)).cloned()
+        };
+        match input {
+            BindingInput::Given(record) => Ok(record.clone()),
+            BindingInput::Secret { name, text } => self.seal(name, text),
+            BindingInput::Named { name, kind } => match found(self.base, name) {
+                Some(binding) if kind_of(&binding) == kind => Ok(binding),
+                Some(_) => invalid(name, "in the latest version it is of another type"),
+                None => invalid(name, "the latest version has no binding of this name"),
+            },
+            BindingInput::Inherit { name, old_name, version } => {
+                let old_name = old_name.as_ref().unwrap_or(name);
+                let other = match version {
+                    Some(version) => match self.view.find_version(self.account, self.worker, version)? {
+                        Some(version) => Some(version),
+                        None => return invalid(name, "the version to inherit from does not exist"),
+                    },
+                    None => None,
+                };
+                match found(other.as_ref().or(self.base), old_name) {
+                    // A seal is bound to the name of its binding.
+                    Some(BindingRecord { kind: BindingKind::SecretText { sealed }, .. }) if old_name != name => {
+                        let secret = self.key.open(self.account, self.worker, old_name, &sealed);
+                        let sealed =
+                            self.key.seal(self.account, self.worker, name, &secret.ok_or(ControlError::Seal)?)?;
+                        Ok(BindingRecord { name: name.clone(), kind: BindingKind::SecretText { sealed } })
+                    }
+                    Some(binding) => Ok(BindingRecord { name: name.clone(), kind: binding.kind }),
+                    None if self.base.is_none() => invalid(name, "the Worker has no version to inherit it from"),
+                    None => invalid(name, "the version to inherit from has no binding of this name"),
+                }
+            }
+        }
+    }
+
+    /// A secret that did not change stays sealed as it was, so that the version's content is the same, too.
+    fn seal(&self, name: &str, text: &Secret) -> Result<BindingRecord, ControlError> {
+        let same = self.base.iter().flat_map(|base| &base.bindings).find(|binding| {
+            let BindingKind::SecretText { sealed } = &binding.kind else { return false };
+            binding.name == name && self.key.open(self.account, self.worker, name, sealed).as_ref() == Some(text)
+        });
+        if let Some(same) = same {
+            return Ok(same.clone());
+        }
+        let sealed = self.sealed.get(name).ok_or(ControlError::Seal)?.clone();
+        Ok(BindingRecord { name: name.to_owned(), kind: BindingKind::SecretText { sealed } })
+    }
+}
+
+/// The type of a binding, in the words of the API.
+pub(crate) fn kind_of(binding: &BindingRecord) -> &str {
+    match &binding.kind {
+        BindingKind::PlainText { .. } => "plain_text",
+        BindingKind::Json { .. } => "json",
+        BindingKind::SecretText { .. } => "secret_text",
+        BindingKind::Service { .. } => "service",
+        BindingKind::Assets => "assets",
+        BindingKind::VersionMetadata => "version_metadata",
+        BindingKind::Ratelimit { .. } => "ratelimit",
+        BindingKind::WasmModule { .. } => "wasm_module",
+        BindingKind::TextBlob { .. } => "text_blob",
+        BindingKind::DataBlob { .. } => "data_blob",
+        BindingKind::Other { kind, .. } => kind,
+    }
+}
+
+fn is_secret(kind: &str) -> bool {
+    matches!(kind, "secret_text" | "secret_key")
+}
+
+/// Checks names and sizes of bindings as they are given, before anything is done for them.
+pub(crate) fn check_inputs(inputs: &[BindingInput]) -> Result<(), ControlError> {
+    let mut names = BTreeSet::new();
+    for input in inputs {
+        let name = input.name();
+        if name.is_empty() {
+            return Err(ControlError::BindingUnnamed);
+        }
+        if name.len() > BINDING_NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            let problem =
+                format!("a binding's name has at most {BINDING_NAME_BYTES_MAX} bytes, none of them control characters");
+            return Err(ControlError::invalid("bindings", problem));
+        }
+        if !names.insert(name) {
+            return Err(ControlError::invalid("bindings", format!("there are two with the name {name}")));
+        }
+        if let BindingInput::Secret { text, .. } = input {
+            check_variable(name, text.expose().len())?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn check_variable(name: &str, bytes: usize) -> Result<(), ControlError> {
+    if bytes > VARIABLE_BYTES_MAX {
+        let (bytes, bytes_max) = (bytes as u64, VARIABLE_BYTES_MAX as u64);
+        return Err(ControlError::VariableTooLarge { name: name.to_owned(), bytes, bytes_max });
+    }
+    Ok(())
+}
+
+/// Checks that what bindings lead to is there. `classes` are the worker's own Durable Objects.
+pub(crate) fn check_bindings(
+    view: &View<'_>,
+    version: &VersionRecord,
+    classes: &BTreeSet<String>,
+) -> Result<(), ControlError> {
+    if version.bindings.len() > BINDINGS_MAX {
+        let (count, count_max) = (version.bindings.len(), BINDINGS_MAX);
+        return Err(ControlError::TooManyBindings { count, count_max });
+    }
+    for binding in &version.bindings {
+        let name = &binding.name;
+        match &binding.kind {
+            BindingKind::PlainText { text } => check_variable(name, text.len())?,
+            BindingKind::Json { json } => check_variable(name, json.to_string().len())?,
+            BindingKind::Service { service, .. } => check_service(view, version, name, service)?,
+            BindingKind::WasmModule { part } | BindingKind::TextBlob { part } | BindingKind::DataBlob { part }
+                if !version.modules.iter().any(|module| module.name == *part) =>
+            {
+                let problem = format!("the binding {name} is of the part {part}, which the upload does not have");
+                return Err(ControlError::invalid("bindings", problem));
+            }
+            BindingKind::Ratelimit { simple, .. } if !matches!(simple.period, 10 | 60) || simple.limit == 0 => {
+                let problem =
+                    format!("the rate limit {name} must have a limit above 0 and a period of 10 or 60 seconds");
+                return Err(ControlError::invalid("bindings", problem));
+            }
+            BindingKind::Assets if version.assets.is_none() => {
+                let problem = format!("the binding {name} is of assets, which the upload does not have");
+                return Err(ControlError::invalid("bindings", problem));
+            }
+            BindingKind::Other { kind, fields } if kind == "durable_object_namespace" => {
+                check_class(view, version, name, fields, classes)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_service(
+    view: &View<'_>,
+    version: &VersionRecord,
+    name: &str,
+    service: &WorkerName,
+) -> Result<(), ControlError> {
+    if *service != version.worker && view.find_worker(&version.account, service)?.is_none() {
+        return Err(ControlError::ServiceMissing { name: name.to_owned(), service: service.to_string() });
+    }
+    Ok(())
+}
+
+fn check_class(
+    view: &View<'_>,
+    version: &VersionRecord,
+    name: &str,
+    fields: &Map<String, Value>,
+    classes: &BTreeSet<String>,
+) -> Result<(), ControlError> {
+    let Some(class) = fields.get("class_name").and_then(Value::as_str) else { return Ok(()) };
+    let known = match fields.get("script_name").and_then(Value::as_str) {
+        Some(script) if script != version.worker.as_str() => {
+            let missing = || ControlError::ServiceMissing { name: name.to_owned(), service: script.to_owned() };
+            let script: WorkerName = script.parse().map_err(|_| missing())?;
+            check_service(view, version, name, &script)?;
+            view.namespaces_of(&version.account, &script)?.iter().any(|namespace| class_of(namespace) == class)
+        }
+        _ => classes.contains(class),
+    };
+    if known {
+        return Ok(());
+    }
+    Err(ControlError::ObjectClassMissing { name: name.to_owned(), class: class.to_owned() })
+}
+
+pub(crate) fn check_annotations(annotations: &BTreeMap<String, String>) -> Result<(), ControlError> {
+    let invalid = |problem: String| Err(ControlError::invalid("annotations", problem));
+    if annotations.len() > ANNOTATIONS_MAX {
+        return invalid(format!("there are {}: at most {ANNOTATIONS_MAX} are allowed", annotations.len()));
+    }
+    for (key, value) in annotations {
+        if key.len() > 128 || key.chars().any(char::is_control) {
+            return invalid("a name among them is too long, or has control characters".into());
+        }
+        if value.len() > ANNOTATION_BYTES_MAX {
+            return invalid(format!("{key} has {} bytes: at most {ANNOTATION_BYTES_MAX} are allowed", value.len()));
+        }
+    }
+    Ok(())
+}
+
+/// An alias makes a host name together with its worker's: one label.
+pub(crate) fn check_alias(alias: &str, worker: &WorkerName) -> Result<(), ControlError> {
+    let plain = alias.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    let ends = alias.starts_with(|first: char| first.is_ascii_lowercase()) && !alias.ends_with('-');
+    if !plain || !ends {
+        let problem = "an alias has letters a-z, digits and -, begins with a letter and does not end with -";
+        return Err(ControlError::invalid("workers/alias", problem));
+    }
+    let room = 63usize.saturating_sub(worker.as_str().len() + 1);
+    if alias.len() > room {
+        let problem = format!("with this Worker's name, an alias may have {room} characters at most");
+        return Err(ControlError::invalid("workers/alias", problem));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_compatibility(date: &str, flags: &[String]) -> Result<(), ControlError> {
+    if date.len() != 10 || date.parse::<jiff::civil::Date>().is_err() {
+        return Err(ControlError::invalid("compatibility_date", "it must be a date such as 2026-01-31"));
+    }
+    if flags.len() > COMPATIBILITY_FLAGS_MAX {
+        let problem = format!("there are {}: at most {COMPATIBILITY_FLAGS_MAX} are allowed", flags.len());
+        return Err(ControlError::invalid("compatibility_flags", problem));
+    }
+    let plain = |flag: &String| {
+        (1..=100).contains(&flag.len())
+            && flag.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':'))
+    };
+    if !flags.iter().all(plain) {
+        return Err(ControlError::invalid("compatibility_flags", "a flag is made of letters, digits and _"));
+    }
+    Ok(())
+}
+
+/// The worker's own limit of CPU time, in milliseconds.
+pub(crate) fn read_cpu_ms(limits: Option<&Value>) -> Result<Option<u32>, ControlError> {
+    /// Five minutes, as the platform's largest.
+    const CPU_MS_MAX: u64 = 300_000;
+    let Some(cpu_ms) = limits.and_then(|limits| limits.get("cpu_ms")).filter(|cpu_ms| !cpu_ms.is_null()) else {
+        return Ok(None);
+    };
+    match cpu_ms.as_u64() {
+        Some(cpu_ms @ 1..=CPU_MS_MAX) => Ok(Some(cpu_ms as u32)),
+        _ => {
+            let problem = format!("it must be a whole number of milliseconds from 1 to {CPU_MS_MAX}");
+            Err(ControlError::invalid("limits.cpu_ms", problem))
+        }
+    }
+}
+
+/// Sets the hash of what a version is made of, and refuses one whose record is too large.
+pub(crate) fn finish(version: &mut VersionRecord) -> Result<(), ControlError> {
+    #[derive(Serialize)]
+    struct Content<'a> {
+        format: Format,
+        main: &'a str,
+        modules: &'a [ModuleRecord],
+        source_maps: Vec<(&'a str, &'a str)>,
+        compatibility_date: &'a str,
+        compatibility_flags: &'a [String],
+        bindings: &'a [BindingRecord],
+        cpu_ms: Option<u32>,
+        assets: Option<&'a AssetsRecord>,
+        extra: &'a Map<String, Value>,
+    }
+    let content = Content {
+        format: version.format,
+        main: &version.main,
+        modules: &version.modules,
+        source_maps: version.source_maps.iter().map(|map| (map.module.as_str(), map.blob.as_str())).collect(),
+        compatibility_date: &version.compatibility_date,
+        compatibility_flags: &version.compatibility_flags,
+        bindings: &version.bindings,
+        cpu_ms: version.cpu_ms,
+        assets: version.assets.as_ref(),
+        extra: &version.extra,
+    };
+    let text = serde_json::to_vec(&content)
+        .map_err(|error| ControlError::View { action: "describe a version", source: error.into() })?;
+    if text.len() > VERSION_BYTES_MAX {
+        let (bytes, bytes_max) = (text.len() as u64, VERSION_BYTES_MAX as u64);
+        let what = "what the version says of itself (bindings, names of modules, metadata)".into();
+        return Err(ControlError::ScriptTooLarge { what, bytes, bytes_max });
+    }
+    version.content = blake3::hash(&text).to_hex().to_string();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aliases_make_one_label_with_their_worker() {
+        let worker: WorkerName = "shop".parse().unwrap();
+        for alias in ["staging", "a", "pr-12", &"a".repeat(58)] {
+            assert!(check_alias(alias, &worker).is_ok(), "{alias}");
+        }
+        for alias in ["", "-a", "a-", "1a", "A", "a.b", "a_b", &"a".repeat(59)] {
+            assert!(check_alias(alias, &worker).is_err(), "{alias}");
+        }
+    }
+
+    #[test]
+    fn limits_of_cpu_time_are_milliseconds() {
+        let read = |text: &str| read_cpu_ms(Some(&serde_json::from_str(text).unwrap()));
+        assert_eq!(read(r#"{"cpu_ms":50}"#).unwrap(), Some(50));
+        assert_eq!(read("{}").unwrap(), None);
+        for bad in
+            [r#"{"cpu_ms":0}"#, r#"{"cpu_ms":-1}"#, r#"{"cpu_ms":1.5}"#, r#"{"cpu_ms":"9"}"#, r#"{"cpu_ms":1e9}"#]
+        {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

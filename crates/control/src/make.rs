@@ -1,0 +1,180 @@
+//! How a version comes to be: drafted, started once, drafted again against what is true by then, and appended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use selvedge_model::{AccountId, BASIS_POINTS, BlobHash, Share, VersionId, VersionRecord, WorkerName};
+
+use crate::bounds::ATTEMPTS_MAX;
+use crate::caller::Caller;
+use crate::control::Control;
+use crate::core::Decided;
+use crate::deployment::{Deployment, STRATEGY};
+use crate::draft::{Draft, Drafting};
+use crate::error::ControlError;
+use crate::event::{By, Event};
+use crate::starter::{StartFailure, Started};
+use crate::store::View;
+use crate::upload::Deploy;
+
+/// What came to be.
+pub(crate) struct Made {
+    pub version: VersionRecord,
+    pub deployment: Option<Deployment>,
+    pub worker_created: bool,
+    pub previews: bool,
+}
+
+/// A decision on the ground of a draft.
+enum Decision {
+    Made(Box<Made>),
+    /// What the version is made of has changed since it was started.
+    Stale,
+}
+
+impl Control {
+    /// Makes the version of a draft. The draft is asked for again when the version has been started: if it is of other
+    /// things by then, it is started again.
+    pub(crate) async fn make_version(
+        &self,
+        caller: &Caller,
+        deploy: Deploy,
+        drafting: Arc<Drafting>,
+    ) -> Result<Made, ControlError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let (now_ms, drawn) = (self.core.clock.now_ms(), Arc::clone(&drafting));
+            let first = self.core.store.read(move |view| drawn(view, now_ms)).await?.version;
+            let started = self.start(&first).await?;
+            let (drawn, content) = (Arc::clone(&drafting), first.content.clone());
+            let deployment = (deploy == Deploy::Now).then(|| uuid::Uuid::new_v4().to_string());
+            let by = By::caller(caller);
+            let source = caller.origin().client.clone();
+            let decided = self
+                .core
+                .command(by, move |view, at_ms| {
+                    let draft = drawn(view, at_ms)?;
+                    if draft.version.content != content {
+                        return Ok(Decided::new(Vec::new(), Decision::Stale));
+                    }
+                    decide(view, draft, &started, at_ms, deployment.as_deref(), &source)
+                })
+                .await?;
+            if let Decision::Made(made) = decided {
+                return Ok(*made);
+            }
+        }
+        Err(ControlError::Busy { what: "this Worker".into() })
+    }
+
+    /// Starts a version once. One without code has nothing to start.
+    async fn start(&self, version: &VersionRecord) -> Result<Started, ControlError> {
+        if version.modules.is_empty() {
+            return Ok(Started { handlers: Vec::new(), startup_ms: 0 });
+        }
+        let _turn = self.starts.acquire().await.map_err(|_| ControlError::Busy { what: "the control plane".into() })?;
+        self.starter.start(version).await.map_err(|StartFailure { message, stack, unavailable }| {
+            if unavailable {
+                ControlError::StarterUnavailable { message }
+            } else {
+                ControlError::StartFailed { message, stack }
+            }
+        })
+    }
+
+    /// Keeps blobs, noted as unused until a version uses them. Gives their hashes, in their order.
+    pub(crate) async fn put_blobs(&self, blobs: Vec<Bytes>) -> Result<Vec<BlobHash>, ControlError> {
+        let _kept = self.blobs.read().await;
+        let mut hashes = Vec::with_capacity(blobs.len());
+        for blob in &blobs {
+            let hash = blake3::hash(blob).to_hex();
+            let hash: BlobHash =
+                hash.as_str().parse().map_err(|_| ControlError::invalid("upload", "a part of it cannot be named"))?;
+            hashes.push(hash);
+        }
+        let (noted, now_ms) = (hashes.clone(), self.core.clock.now_ms());
+        self.core.store.write(move |view| view.note_unused(&noted, now_ms)).await?;
+        for blob in blobs {
+            self.core.fabric.put_blob(blob).await?;
+        }
+        Ok(hashes)
+    }
+}
+
+fn decide(
+    view: &View<'_>,
+    draft: Draft,
+    started: &Started,
+    at_ms: u64,
+    deployment: Option<&str>,
+    source: &str,
+) -> Result<Decided<Decision>, ControlError> {
+    let Draft { row, mut version, before, after } = draft;
+    version.handlers.clone_from(&started.handlers);
+    version.startup_ms = started.startup_ms;
+    let (account, worker) = (version.account.clone(), version.worker.clone());
+    let deployment = deployment.map(|id| whole(id, &version, at_ms, source));
+    let mut events = before;
+    events.push(Event::VersionCreated { version: Box::new(version.clone()) });
+    events.extend(after);
+    if let Some(deployment) = &deployment {
+        let (account, worker) = (account.clone(), worker.clone());
+        events.push(Event::Deployed { account, worker, deployment: deployment.clone() });
+    }
+    if let Some(row) = &row {
+        let versions = view.prunable_versions(row)?;
+        if !versions.is_empty() {
+            events.push(Event::VersionsPruned { account, worker, versions });
+        }
+    }
+    let previews = row.as_ref().is_some_and(|row| row.data.previews);
+    let made = Made { version, deployment, worker_created: row.is_none(), previews };
+    Ok(Decided::new(events, Decision::Made(Box::new(made))))
+}
+
+/// A deployment that gives a version all the traffic.
+fn whole(id: &str, version: &VersionRecord, at_ms: u64, source: &str) -> Deployment {
+    let mut annotations = BTreeMap::new();
+    for key in ["workers/message", "workers/triggered_by"] {
+        if let Some(text) = version.annotations.get(key) {
+            annotations.insert(key.to_owned(), text.clone());
+        }
+    }
+    Deployment {
+        id: id.to_owned(),
+        created_ms: at_ms,
+        author: version.author.clone(),
+        source: source.to_owned(),
+        strategy: STRATEGY.into(),
+        annotations,
+        versions: vec![Share { version: version.id.clone(), basis_points: BASIS_POINTS }],
+    }
+}
+
+/// A new version's id.
+pub(crate) fn new_version_id() -> Result<VersionId, ControlError> {
+    let id = uuid::Uuid::new_v4().to_string();
+    id.parse().map_err(|_| ControlError::invalid("version", "its id could not be made"))
+}
+
+/// Who makes a version, of which worker.
+#[derive(Clone)]
+pub(crate) struct Making {
+    pub account: AccountId,
+    pub worker: WorkerName,
+    pub id: VersionId,
+    pub author: String,
+    pub source: String,
+}
+
+impl Making {
+    pub fn begin(caller: &Caller, account: &AccountId, worker: &WorkerName) -> Result<Self, ControlError> {
+        Ok(Self {
+            account: account.clone(),
+            worker: worker.clone(),
+            id: new_version_id()?,
+            author: caller.name().to_owned(),
+            source: caller.origin().client.clone(),
+        })
+    }
+}
