@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use selvedge_assets::{AssetSet, AssetsConfig};
-use selvedge_bundle::{Bundle, BundleError, BundleOptions, SourceMap};
+use selvedge_bundle::{Bundle, BundleError, Mode, SourceMap};
 use selvedge_edge::{Assets, Deployed, ServiceTarget, SourceMapper};
 use selvedge_model::{AccountId, Binding, Format, Limits, Manifest, Module, ModuleKind, Place, Version, WorkerKey};
 use selvedge_project::{Project, ProjectError, Var};
+
+use crate::sources;
 
 /// Why a project has no version.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +37,10 @@ pub async fn build(path: &Path, env: Option<&str>) -> Result<Built, BuildError> 
     let mut warnings: Vec<String> = project.warnings.iter().map(ToString::to_string).collect();
     let mut inputs = project.inputs.clone();
     let bundle = match &project.main {
-        Some(main) => Some(selvedge_bundle::bundle(&bundle_options(&project, main)).await.map_err(BuildError::Bundle)?),
+        Some(main) => {
+            let options = sources::bundle_options(&project, main, Mode::Development);
+            Some(selvedge_bundle::bundle(&options).await.map_err(BuildError::Bundle)?)
+        }
         None => None,
     };
     let assets = assets(&project, bundle.is_some())?;
@@ -46,6 +50,9 @@ pub async fn build(path: &Path, env: Option<&str>) -> Result<Built, BuildError> 
     if let Some(bundle) = &bundle {
         warnings.extend(bundle.warnings.iter().cloned());
         inputs.extend(bundle.watched.iter().cloned());
+    }
+    if !project.deploy.tail_consumers.is_empty() {
+        warnings.push(format!("{}: `tail_consumers` are told of nothing by `selvedge dev`", project.name));
     }
     let version = version(&project, bundle.as_ref());
     let mut deployed = Deployed::new(key_of(&project.name), version);
@@ -72,71 +79,11 @@ pub fn key_of(name: &selvedge_project::WorkerName) -> WorkerKey {
     WorkerKey::new(AccountId::local(), worker)
 }
 
-fn bundle_options(project: &Project, main: &Path) -> BundleOptions {
-    let bundling = &project.bundling;
-    let mut options = BundleOptions::new(&project.root, main);
-    options.define = bundling.define.clone();
-    options.alias = bundling.alias.clone();
-    options.minify = bundling.minify;
-    options.tsconfig = bundling.tsconfig.clone();
-    options.no_bundle = bundling.no_bundle;
-    if let Some(factory) = &bundling.jsx_factory {
-        options.jsx = selvedge_bundle::Jsx::Classic {
-            factory: factory.clone(),
-            fragment: bundling.jsx_fragment.clone().unwrap_or_else(|| "React.Fragment".into()),
-        };
-    }
-    options.rules = bundling
-        .rules
-        .iter()
-        .map(|rule| selvedge_bundle::Rule {
-            kind: match rule.module_type {
-                selvedge_project::ModuleType::EsModule => selvedge_bundle::ModuleKind::EsModule,
-                selvedge_project::ModuleType::CommonJs => selvedge_bundle::ModuleKind::CommonJs,
-                selvedge_project::ModuleType::CompiledWasm => selvedge_bundle::ModuleKind::Wasm,
-                selvedge_project::ModuleType::Text => selvedge_bundle::ModuleKind::Text,
-                selvedge_project::ModuleType::Data => selvedge_bundle::ModuleKind::Data,
-            },
-            globs: rule.globs.clone(),
-            fallthrough: rule.fallthrough,
-        })
-        .collect();
-    options
-}
-
 fn assets(project: &Project, has_worker: bool) -> Result<Option<Assets>, BuildError> {
-    let Some(configured) = &project.assets else {
-        return Ok(None);
-    };
-    let date = project.compatibility_date.to_string();
-    let config = AssetsConfig {
-        html_handling: match configured.html_handling {
-            selvedge_project::HtmlHandling::AutoTrailingSlash => selvedge_assets::HtmlHandling::AutoTrailingSlash,
-            selvedge_project::HtmlHandling::ForceTrailingSlash => selvedge_assets::HtmlHandling::ForceTrailingSlash,
-            selvedge_project::HtmlHandling::DropTrailingSlash => selvedge_assets::HtmlHandling::DropTrailingSlash,
-            selvedge_project::HtmlHandling::None => selvedge_assets::HtmlHandling::None,
-        },
-        not_found_handling: match configured.not_found_handling {
-            selvedge_project::NotFoundHandling::SinglePageApplication => {
-                selvedge_assets::NotFoundHandling::SinglePageApplication
-            }
-            selvedge_project::NotFoundHandling::NotFoundPage => selvedge_assets::NotFoundHandling::NotFoundPage,
-            selvedge_project::NotFoundHandling::None => selvedge_assets::NotFoundHandling::None,
-        },
-        run_worker_first: match &configured.run_worker_first {
-            selvedge_project::RunWorkerFirst::Never => selvedge_assets::RunWorkerFirst::Always(false),
-            selvedge_project::RunWorkerFirst::Always => selvedge_assets::RunWorkerFirst::Always(true),
-            selvedge_project::RunWorkerFirst::Matching(routes) => {
-                let negated = routes.assets.iter().map(|rule| format!("!{rule}"));
-                selvedge_assets::RunWorkerFirst::Rules(routes.worker.iter().cloned().chain(negated).collect())
-            }
-        },
-        has_worker,
-        navigation_prefers_assets: AssetsConfig::navigation_prefers_assets(&date, &project.compatibility_flags),
-    };
-    let set = AssetSet::open(&configured.directory, config)?;
-    let binding = configured.binding.as_ref().map(|name| name.as_str().to_owned());
-    Ok(Some(Assets { set: Arc::new(set), binding, has_worker }))
+    let binding = project.assets.as_ref().and_then(|assets| assets.binding.as_ref());
+    let binding = binding.map(|name| name.as_str().to_owned());
+    let set = sources::asset_set(project, has_worker)?;
+    Ok(set.map(|set| Assets { set: Arc::new(set), binding, has_worker }))
 }
 
 fn version(project: &Project, bundle: Option<&Bundle>) -> Version {

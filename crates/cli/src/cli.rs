@@ -26,6 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve workers on this machine, with hot reload and readable errors
     Dev(DevArguments),
+    /// Run the platform on this machine: deployments by API, and the edge that serves them
+    Up(UpCommand),
     /// Print the settings of `selvedge up`, and where each comes from
     Config(ConfigArguments),
     /// Print a completion script for a shell
@@ -48,7 +50,6 @@ pub enum Command {
 
 /// Arguments of `selvedge up`.
 #[derive(Debug, Args)]
-#[allow(dead_code)]
 pub struct UpCommand {
     #[command(flatten)]
     pub settings: UpArguments,

@@ -5,9 +5,12 @@ mod build;
 mod cli;
 mod dev;
 mod machine;
+mod platform;
 mod runner;
 mod settings;
+mod sources;
 mod terminal;
+mod up;
 mod watch;
 
 use std::process::ExitCode;
@@ -19,6 +22,7 @@ use crate::cli::{Cli, Command};
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Dev(arguments) => dev::main(arguments),
+        Command::Up(command) => up::main(command),
         Command::Config(arguments) => settings::main(&arguments),
         Command::Completions { shell } => {
             cli::completions(shell);

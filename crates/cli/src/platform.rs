@@ -16,7 +16,8 @@ pub struct Key(pub SecretsKey);
 
 impl OpenSecret for Key {
     fn open(&self, account: &AccountId, worker: &WorkerName, name: &str, sealed: &str) -> Result<String, String> {
-        let secret = self.0.open(account, worker, name, sealed).map_err(|error| error.to_string())?;
+        let secret = self.0.open(account, worker, name, sealed);
+        let secret = secret.ok_or("it was sealed for another place, or with another key than this platform's")?;
         Ok(secret.expose().to_owned())
     }
 }

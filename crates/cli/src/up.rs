@@ -27,6 +27,8 @@ use crate::terminal;
 const IDLE_MAX: Duration = Duration::from_secs(600);
 /// How often the control plane keeps house.
 const MAINTAIN_INTERVAL: Duration = Duration::from_secs(300);
+/// How often blobs that nothing needs any more are looked for in the edge's copy.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
 /// How often what an edge holds is counted for the metrics.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 /// Says where a running platform listens: for tools on this machine.
@@ -137,6 +139,7 @@ async fn up(settings: UpSettings, edge_only: bool) -> Result<(), UpError> {
         _ => None,
     };
     tasks.spawn(Clockwork::new(Arc::clone(&replica), Arc::clone(&telemetry) as _).run());
+    tasks.spawn(sweep(Arc::clone(&replica)));
     tasks.spawn(count(Arc::clone(&edge), tails, metrics));
 
     let (stop, stopped) = watch::channel(false);
@@ -144,7 +147,10 @@ async fn up(settings: UpSettings, edge_only: bool) -> Result<(), UpError> {
         http: server.address(),
         https: None,
         api: control.as_ref().map(|side| side.server.address()),
-        account: control.as_ref().and_then(|side| side.control.first_account()).map(|account| account.to_string()),
+        account: match &control {
+            Some(side) => side.control.first_account().await?.map(|account| account.to_string()),
+            None => None,
+        },
         pid: std::process::id(),
     };
     write_addresses(&settings.data, &addresses)?;
@@ -280,6 +286,16 @@ async fn maintain(control: Arc<Control>) {
             tracing::warn!(error = terminal::chain(&error), "the control plane could not keep house");
         }
         tokio::time::sleep(MAINTAIN_INTERVAL).await;
+    }
+}
+
+async fn sweep(replica: Arc<Replica>) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        match replica.sweep().await {
+            Ok(removed) => tracing::debug!(removed, "blobs that nothing is made of any more"),
+            Err(error) => tracing::warn!(error = terminal::chain(&error), "old blobs of the edge's copy stay"),
+        }
     }
 }
 
