@@ -3,9 +3,9 @@
 use axum::body::Body;
 use http::{HeaderMap, StatusCode};
 use selvedge_control::{
-    METADATA_BYTES_MAX, Metadata, PARTS_MAX, SCRIPT_BYTES_MAX, SOURCE_MAP_BYTES_MAX, Upload, UploadPart,
+    BindingInput, METADATA_BYTES_MAX, Metadata, PARTS_MAX, SCRIPT_BYTES_MAX, SOURCE_MAP_BYTES_MAX, Upload, UploadPart,
 };
-use selvedge_model::ModuleKind;
+use selvedge_model::{BindingKind, BindingRecord, ModuleKind};
 
 use crate::error::{ApiError, code};
 use crate::extract::json;
@@ -75,7 +75,35 @@ pub fn assemble(parts: Vec<Part>) -> Result<Upload, ApiError> {
 
 /// Reads the text of the `metadata` part.
 pub fn parse_metadata(text: &[u8]) -> Result<Metadata, ApiError> {
-    json(text, "metadata").map_err(|error| ApiError { code: code::BAD_UPLOAD, ..error })
+    let metadata: Metadata = json(text, "metadata").map_err(|error| ApiError { code: code::BAD_UPLOAD, ..error })?;
+    check_bindings(&metadata.bindings)?;
+    Ok(metadata)
+}
+
+/// Refuses bindings of a type that is known here whose members are not those of the type: as bindings of any other type,
+/// they would be kept, and be of no use.
+pub fn check_bindings(bindings: &[BindingInput]) -> Result<(), ApiError> {
+    for (at, binding) in bindings.iter().enumerate() {
+        if let BindingInput::Given(BindingRecord { name, kind: BindingKind::Other { kind, .. } }) = binding
+            && let Some(members) = members_of(kind)
+        {
+            let name = shown(name);
+            return Err(refused(format!("`bindings[{at}]`: the binding \"{name}\" of type {kind} needs {members}")));
+        }
+    }
+    Ok(())
+}
+
+/// What a binding of a type that is known here must have.
+fn members_of(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "plain_text" => "`text`, a string",
+        "json" => "`json`, any value",
+        "service" => "`service`, the name of a Worker; `entrypoint` is a string",
+        "ratelimit" => "`namespace_id`, a string, and `simple`, an object with `limit` and `period` in whole numbers",
+        "wasm_module" | "text_blob" | "data_blob" => "`part`, the name of a part of the upload",
+        _ => return None,
+    })
 }
 
 /// The script must be among the parts, unless there is none but assets.

@@ -188,6 +188,13 @@ fn uploads() -> Vec<Refused> {
         Refused(with(r#"{"main_module":"index.js","limits":{"cpu_ms":1e300}}"#), form, 400, "cpu_ms"),
         Refused(binding(r#"{"type":"plain_text","text":"x"}"#), form, 400, "name"),
         Refused(binding(r#"{"name":"A","type":"plain_text","text":5}"#), form, 400, "bindings[0]"),
+        Refused(
+            binding(r#"{"name":"A","type":"ratelimit","namespace_id":"1","simple":{"limit":-1,"period":60}}"#),
+            form,
+            400,
+            "bindings[0]",
+        ),
+        Refused(binding(r#"{"name":"A","type":"service","service":"NOT A NAME"}"#), form, 400, "bindings[0]"),
         Refused(binding(r#"{"name":"A","type":"service","service":"no-such-worker"}"#), form, 400, "no-such-worker"),
         Refused(binding(r#"{"name":"A","type":"inherit"}"#), form, 400, "inherit binding 'A' is invalid"),
         Refused(binding(r#"{"name":"A","type":"assets"},{"name":"A","type":"version_metadata"}"#), form, 400, "A"),
@@ -197,7 +204,7 @@ fn uploads() -> Vec<Refused> {
         Refused(named("a/../../b.js"), form, 400, ".."),
         Refused(named("/etc/passwd"), form, 400, "begin with /"),
         Refused(named("a\\b.js"), form, 400, "backslash"),
-        Refused(named("a\u{1}b.js"), form, 400, "control"),
+        Refused(named("a\u{1}b.js"), form, 400, "head of a part"),
         Refused(named(&"n".repeat(600)), form, 400, "512"),
         Refused(
             Form::new().field("metadata", metadata).file("index.js", "image/png", b"").finish(),

@@ -94,10 +94,10 @@ async fn things(platform: &Platform) -> BTreeMap<&'static str, String> {
 }
 
 /// A body that would be taken of who may send it, where the question of who comes after reading it.
-fn body(operation: &str) -> Value {
+fn body(operation: &str, account: &str) -> Value {
     match operation {
         "create_account" => json!({ "name": "intruder" }),
-        "claim_zone" => json!({ "name": "intruder.test" }),
+        "claim_zone" => json!({ "name": "intruder.test", "account": { "id": account } }),
         "add_zone_route" | "change_zone_route" => json!({ "pattern": "victim.test/intruder/*", "script": "intruder" }),
         _ => json!({}),
     }
@@ -113,7 +113,7 @@ async fn attempt(platform: &Platform, operation: &Operation, path: &str, token: 
             let request = platform.request(&operation.method, &path, token).header("content-type", Form::CONTENT_TYPE);
             platform.send(request.body(Full::from(Form::worker(json!({})).finish())).unwrap()).await
         }
-        id => platform.json_as(&operation.method, &path, token, body(id)).await,
+        id => platform.json_as(&operation.method, &path, token, body(id, &platform.account)).await,
     }
 }
 

@@ -91,7 +91,8 @@ fn check_type(given: Option<&str>) -> Result<(), ApiError> {
     responses((status = 200, body = Envelope<Vec<SecretView>>))
 )]
 async fn list_secrets(Extract(state): State, on: On<WorkersRead>, OfWorker(name): OfWorker) -> Answer<Vec<SecretView>> {
-    let secrets = state.control.secrets(&on.caller, &on.account, &name).await?;
+    let mut secrets = state.control.secrets(&on.caller, &on.account, &name).await?;
+    secrets.sort_unstable();
     answer(secrets.into_iter().map(SecretView::of).collect())
 }
 

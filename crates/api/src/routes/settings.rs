@@ -18,6 +18,7 @@ use crate::envelope::{Answer, Envelope, answer};
 use crate::error::ApiError;
 use crate::extract::{JsonBody, OfWorker, secret_json};
 use crate::multipart::{Limits, Multipart};
+use crate::upload::check_bindings;
 use crate::views::binding;
 
 /// The largest patch of settings, in bytes: 1 MiB.
@@ -199,6 +200,7 @@ fn parse_patch(bytes: &[u8]) -> Result<SettingsPatch, ApiError> {
     let extra = value.iter().filter(|(key, _)| EXTRA.contains(&key.as_str()));
     let extra = extra.map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut patch: SettingsPatch = secret_json(bytes, "`settings`")?;
+    check_bindings(patch.bindings.as_deref().unwrap_or_default())?;
     patch.extra = extra;
     Ok(patch)
 }
