@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::client::ClientCommand;
 use crate::settings::{ConfigArguments, UpArguments};
 
 /// The self-hosted edge: runs Cloudflare Workers code on machines of your own.
@@ -28,6 +29,8 @@ pub enum Command {
     Dev(DevArguments),
     /// Run the platform on this machine: deployments by API, and the edge that serves them
     Up(UpCommand),
+    #[command(flatten)]
+    Client(ClientCommand),
     /// Print the settings of `selvedge up`, and where each comes from
     Config(ConfigArguments),
     /// Print a completion script for a shell

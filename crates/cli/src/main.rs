@@ -3,6 +3,7 @@
 
 mod build;
 mod cli;
+mod client;
 mod dev;
 mod machine;
 mod platform;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Dev(arguments) => dev::main(arguments),
         Command::Up(command) => up::main(command),
         Command::Config(arguments) => settings::main(&arguments),
+        Command::Client(command) => client::main(command),
         Command::Completions { shell } => {
             cli::completions(shell);
             ExitCode::SUCCESS

@@ -14,6 +14,7 @@ use selvedge_runner::{Reports, Runners, Stuck};
 use crate::deployed::Deployed;
 use crate::instance::Instance;
 use crate::pool::{NoInstance, Pool};
+use crate::rate_limits::RateLimits;
 use crate::records::Records;
 use crate::site::Site;
 use crate::slot::{Slot, Versions};
@@ -100,6 +101,7 @@ pub struct Edge {
     runners: Arc<Runners>,
     outbound: Outbound,
     cache: HttpCache,
+    rate_limits: RateLimits,
     records: Arc<dyn Records>,
     table: RwLock<Table>,
     /// The versions that are in memory, by the address of their pools.
@@ -134,6 +136,7 @@ impl Edge {
             runners,
             outbound,
             cache: HttpCache::new(CacheLimits::default()),
+            rate_limits: RateLimits::default(),
             records,
             table: RwLock::new(table),
             pools: RwLock::default(),
@@ -165,6 +168,10 @@ impl Edge {
 
     pub(crate) fn cache(&self) -> &HttpCache {
         &self.cache
+    }
+
+    pub(crate) fn rate_limits(&self) -> &RateLimits {
+        &self.rate_limits
     }
 
     pub(crate) fn records(&self) -> &dyn Records {

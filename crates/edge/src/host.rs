@@ -2,7 +2,7 @@
 //!
 //! The first field of a stream's head is its target: `fetch` is the world, `service:NAME` and `rpc:NAME` a service
 //! binding of this worker, `self:NAME` and `selfrpc:NAME` an entrypoint of its own, `assets:NAME` its files, `cache` the
-//! HTTP cache, `connect` a TCP connection. Targets name bindings of the worker that
+//! HTTP cache, `connect` a TCP connection, `ratelimit:NAME` a rate limit. Targets name bindings of the worker that
 //! the instance was made for; there is no way to name another's.
 
 use std::pin::Pin;
@@ -27,6 +27,7 @@ use crate::head;
 use crate::instance::Instance;
 use crate::pages;
 use crate::pool::Pool;
+use crate::rate_limits;
 use crate::relay;
 use crate::requests;
 use crate::sockets;
@@ -58,6 +59,9 @@ pub struct Meta {
     /// Whether a TCP connection is secured at once.
     #[serde(default)]
     pub secure: bool,
+    /// What a rate limit counts under.
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 /// Something that a worker asks.
@@ -84,10 +88,13 @@ pub fn answer(
 async fn answer_one(edge: Arc<Edge>, instance: Arc<Instance>, stream: u32, head: Head, body: Inbound) {
     let meta = serde_json::from_slice(head.field(3)).unwrap_or_default();
     let ask = Ask { edge, instance, stream, head, meta };
+    let target = ask.head.text(0).to_owned();
+    if let Some(name) = target.strip_prefix("ratelimit:") {
+        return rate_limits::answer(&ask, name);
+    }
     if let Err(failure) = admit::subrequest(&ask.instance, ask.meta.event) {
         return ask.refuse(&failure);
     }
-    let target = ask.head.text(0).to_owned();
     match target.split_once(':').unwrap_or((target.as_str(), "")) {
         ("fetch", _) if ask.meta.websocket => sockets::dial(&ask, body).await,
         ("fetch", _) => fetch(&ask, body).await,

@@ -26,6 +26,7 @@ mod instance;
 mod late;
 mod pages;
 mod pool;
+mod rate_limits;
 mod records;
 mod relay;
 mod requests;

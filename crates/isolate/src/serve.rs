@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use deno_core::PollEventLoopOptions;
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
+use deno_error::JsErrorClass;
 use selvedge_door::{DoorError, Driver, Event, Head, Inbound, Reset, ResetCode, Side};
 use selvedge_model::{
     Exception, Failure, Format, LimitError, LimitName, Loaded, Manifest, Module, ModuleKind, Ready, Version,
@@ -221,14 +222,17 @@ fn js_failure(error: &JsError) -> Failure {
     let exception = Exception {
         name: error.name.clone().unwrap_or_else(|| "Error".into()).chars().take(STACK_CHARS_MAX).collect(),
         message: error.message.as_ref().unwrap_or(&error.exception_message).chars().take(STACK_CHARS_MAX).collect(),
-        stack: error.stack.clone().unwrap_or_else(|| stack_of(error)).chars().take(STACK_CHARS_MAX).collect(),
+        stack: stack_of(error).chars().take(STACK_CHARS_MAX).collect(),
     };
     Failure::Exception { exception, pass_through: false }
 }
 
-/// A stack for errors that V8 gives none, such as syntax errors.
+/// The stack of an error. V8 gives some no places, syntax errors above all, and what is thrown need not be an error.
 fn stack_of(error: &JsError) -> String {
-    let mut stack = error.exception_message.clone();
+    let mut stack = error.stack.clone().unwrap_or_else(|| error.exception_message.clone());
+    if stack.contains("\n    at ") {
+        return stack;
+    }
     for frame in &error.frames {
         if let (Some(file), Some(line), Some(column)) = (&frame.file_name, frame.line_number, frame.column_number) {
             stack.push_str(&format!("\n    at {file}:{line}:{column}"));
@@ -240,7 +244,7 @@ fn stack_of(error: &JsError) -> String {
 fn core_failure(error: &CoreError) -> Failure {
     match error.as_kind() {
         CoreErrorKind::Js(error) => js_failure(error),
-        _ => exception("Error", &error.to_string()),
+        _ => exception(&error.get_class(), &error.to_string()),
     }
 }
 

@@ -275,7 +275,7 @@ impl Project {
 // === impl Secret ===
 
 impl Secret {
-    pub(crate) fn new(value: String) -> Self {
+    pub fn new(value: String) -> Self {
         Self(value)
     }
 

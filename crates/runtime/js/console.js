@@ -15,10 +15,14 @@ const {
   StringPrototypeEndsWith,
   StringPrototypeSlice,
 } = primordials;
-const { Console, inspect } = core.loadExtScript("ext:deno_web/01_console.js");
+const { Console, inspect, stripVTControlCharacters } = core.loadExtScript("ext:deno_web/01_console.js");
 const events = core.loadExtScript("ext:selvedge/events.js");
 
 const LEVELS = ["debug", "log", "info", "warn", "error"];
+/** The levels of what deno_web's console prints, by its own numbers. */
+const LEVEL_OF_KIND = ["debug", "log", "warn", "error", "log"];
+/** What console.trace() prints. */
+const TRACE = 4;
 
 /** The most that the values of one record take as JSON, in UTF-16 units; of more, their text tells. */
 const VALUES_LENGTH_MAX = 65536;
@@ -109,46 +113,60 @@ function valueOf(value) {
   }
 }
 
-/** The values that the console was given, as a member of a record; nothing where the text says the same, or too much. */
+/** The values that the console was given, as a member of a record; nothing where the text says the same. */
 function valuesOf(values, text) {
   if (values.length === 1 && values[0] === text) return "";
   let json = "";
   for (let i = 0; i < values.length; i++) {
     json += (i === 0 ? "" : ",") + valueOf(values[i]);
-    if (json.length > VALUES_LENGTH_MAX) return "";
+    if (json.length > VALUES_LENGTH_MAX) return insteadOf(text);
   }
   return ',"values":[' + json + "]";
+}
+
+/** What stands in the place of values that are too large: the text, without the colours of a terminal. */
+function insteadOf(text) {
+  const bare = stripVTControlCharacters(text);
+  if (bare === text) return "";
+  return ',"values":[' + JSONStringify(StringPrototypeSlice(bare, 0, SHOWN_LENGTH_MAX)) + "]";
 }
 
 // === the console ===
 
 /** @returns {Console} */
 function makeConsole() {
-  /** What the call under way was given, until its record is made. */
-  let given;
-  const console = new Console((text, level) => {
+  /** The call under way, until its record is made: its name and what it was given. */
+  let call;
+  /** Values are being written: what their getters log is text alone, or it could go on for ever. */
+  let writing = false;
+  const console = new Console((text, kind) => {
     // The text ends with the line feed that a terminal would want.
     const line = StringPrototypeEndsWith(text, "\n") ? StringPrototypeSlice(text, 0, -1) : text;
-    const values = given;
-    // What a getter or a toJSON logs is text alone: it could go on for ever.
-    given = undefined;
-    logRecord(
-      events.current()?.stream ?? 0,
-      LEVELS[level] ?? "log",
-      line,
-      values === undefined ? "" : valuesOf(values, line),
-    );
+    // console.trace() prints it on its own.
+    if (kind === TRACE && line === "") return;
+    const { name, values } = call ?? { name: LEVEL_OF_KIND[kind], values: undefined };
+    call = undefined;
+    let further = "";
+    if (values !== undefined && !writing) {
+      writing = true;
+      try {
+        further = valuesOf(values, line);
+      } finally {
+        writing = false;
+      }
+    }
+    logRecord(events.current()?.stream ?? 0, name, line, further);
   });
   for (const name of LEVELS) {
     const print = console[name];
     console[name] = {
       [name](...values) {
-        const before = given;
-        given = values;
+        const before = call;
+        call = { name, values };
         try {
           ReflectApply(print, undefined, values);
         } finally {
-          given = before;
+          call = before;
         }
       },
     }[name];

@@ -69,9 +69,10 @@ impl Embedded {
         let connection = schema::open_for_writing(&database)?;
         folder::sync(dir).map_err(FabricError::store("could not flush its folder"))?;
         let clock = LeaseClock::resume(&connection)?;
+        let gate = Arc::new(readers::Gate::default());
         Ok(Arc::new(Self {
-            writer: Writer::start(connection, Arc::clone(&lock))?,
-            readers: Readers::new(database),
+            writer: Writer::start(connection, Arc::clone(&gate), Arc::clone(&lock))?,
+            readers: Readers::new(database, gate),
             blobs: Arc::new(Blobs::open(dir.join("blobs"), lock)?),
             wakes: Arc::new(Wakes::default()),
             clock,

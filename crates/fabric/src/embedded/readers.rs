@@ -1,7 +1,7 @@
 //! Connections that read, off the threads that serve.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
@@ -15,7 +15,12 @@ const READERS_MAX: usize = 4;
 pub(super) struct Readers {
     permits: Arc<Semaphore>,
     idle: Arc<Idle>,
+    gate: Arc<Gate>,
 }
+
+/// Who reads holds it open. The writer can close it for a moment in which nobody reads.
+#[derive(Default)]
+pub(super) struct Gate(RwLock<()>);
 
 struct Idle {
     database: PathBuf,
@@ -26,9 +31,9 @@ struct Idle {
 // === impl Readers ===
 
 impl Readers {
-    pub(super) fn new(database: PathBuf) -> Self {
+    pub(super) fn new(database: PathBuf, gate: Arc<Gate>) -> Self {
         let idle = Arc::new(Idle { database, connections: Mutex::default() });
-        Self { permits: Arc::new(Semaphore::new(READERS_MAX)), idle }
+        Self { permits: Arc::new(Semaphore::new(READERS_MAX)), idle, gate }
     }
 
     /// Reads what is committed now.
@@ -38,16 +43,26 @@ impl Readers {
         R: FnOnce(&Connection) -> Result<T, FabricError> + Send + 'static,
     {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| FabricError::Closed)?;
-        let idle = Arc::clone(&self.idle);
+        let (idle, gate) = (Arc::clone(&self.idle), Arc::clone(&self.gate));
         let reading = tokio::task::spawn_blocking(move || {
             // Kept until the connection is back, even if nobody waits for the answer any more.
             let _permit = permit;
+            let _open = gate.0.read().unwrap_or_else(PoisonError::into_inner);
             let connection = idle.take()?;
             let answer = read(&connection);
             idle.give_back(connection);
             answer
         });
         reading.await.map_err(|_| FabricError::Closed)?
+    }
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// Waits until nobody reads; nobody begins to until the guard is dropped.
+    pub(super) fn close(&self) -> RwLockWriteGuard<'_, ()> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

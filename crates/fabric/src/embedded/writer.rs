@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::folder;
+use super::readers::Gate;
 use crate::error::FabricError;
 
 /// Commands that wait at most; more wait where they come from.
@@ -22,8 +23,9 @@ const BYTES_WAITING_MAX: u32 = 64 * 1024 * 1024;
 /// Commands in one transaction.
 const GROUP_COMMANDS_MAX: usize = 256;
 
-/// How long the write-ahead log gets before the writer waits for those who read, and empties it, in bytes. SQLite empties
-/// it by itself only at a moment when nobody reads, which under load may never come.
+/// How long the write-ahead log gets before the writer has it emptied, in bytes. SQLite does that by itself only at a moment
+/// when nobody reads, which under load may never come; nor does it when it is told to wait for one (readers that succeed one
+/// another in the same place of its index starve it). So the writer makes such a moment.
 const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 pub(super) struct Writer {
@@ -65,10 +67,10 @@ struct Command<T, W, C> {
 
 impl Writer {
     /// Starts the thread. It holds the folder's lock until it has closed the database.
-    pub(super) fn start(connection: Connection, lock: Arc<folder::Lock>) -> Result<Self, FabricError> {
+    pub(super) fn start(connection: Connection, gate: Arc<Gate>, lock: Arc<folder::Lock>) -> Result<Self, FabricError> {
         let (queue, waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
         let thread = thread::Builder::new().name("fabric-writer".to_owned()).spawn(move || {
-            write(&connection, waiting);
+            write(&connection, &gate, waiting);
             drop(connection);
             drop(lock);
         });
@@ -108,7 +110,7 @@ impl Drop for Writer {
     }
 }
 
-fn write(connection: &Connection, mut waiting: mpsc::Receiver<Queued>) {
+fn write(connection: &Connection, gate: &Gate, mut waiting: mpsc::Receiver<Queued>) {
     let mut log = WriteAheadLog::of(connection);
     let mut group = Vec::with_capacity(GROUP_COMMANDS_MAX);
     while let Some(first) = waiting.blocking_recv() {
@@ -119,7 +121,7 @@ fn write(connection: &Connection, mut waiting: mpsc::Receiver<Queued>) {
             group.push(next);
         }
         finish(connection, &mut group);
-        log.keep_short(connection);
+        log.keep_short(connection, gate);
     }
 }
 
@@ -170,26 +172,28 @@ impl WriteAheadLog {
         Self { path, bytes_max: WAL_BYTES_MAX }
     }
 
-    fn keep_short(&mut self, connection: &Connection) {
+    fn keep_short(&mut self, connection: &Connection, gate: &Gate) {
         let Some(bytes) = self.path.as_ref().and_then(|path| fs::metadata(path).ok()).map(|file| file.len()) else {
             return;
         };
         if bytes <= self.bytes_max {
             return;
         }
-        // Busy: somebody read for longer than the writer waits.
-        let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, bool>(0));
-        match busy {
+        let closed = gate.close();
+        let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, bool>(0));
+        drop(closed);
+        match emptied {
             Ok(false) => self.bytes_max = WAL_BYTES_MAX,
-            Ok(true) => {
-                tracing::warn!(bytes, "the fabric's write-ahead log could not be emptied: it is being read");
-                self.bytes_max = bytes.saturating_add(WAL_BYTES_MAX);
-            }
-            Err(error) => {
-                tracing::warn!(bytes, %error, "the fabric's write-ahead log could not be emptied");
-                self.bytes_max = bytes.saturating_add(WAL_BYTES_MAX);
-            }
+            // Not by anything of this process.
+            Ok(true) => self.put_off(bytes, "another program reads the database"),
+            Err(error) => self.put_off(bytes, &error.to_string()),
         }
+    }
+
+    /// It grows on, and is tried again when it has grown as much again.
+    fn put_off(&mut self, bytes: u64, reason: &str) {
+        tracing::warn!(bytes, reason, "the fabric's write-ahead log could not be emptied");
+        self.bytes_max = bytes.saturating_add(WAL_BYTES_MAX);
     }
 }
 

@@ -1,0 +1,176 @@
+//! What a command prints: its result on standard output, all else on standard error.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+
+use super::error::ClientError;
+use crate::terminal;
+
+/// How often a line tells of progress where no terminal shows it, in percent.
+const PROGRESS_STEP_PERCENT: u64 = 25;
+const SPINNER_STEP: Duration = Duration::from_millis(100);
+
+/// Where a command's words go.
+#[derive(Debug, Clone, Copy)]
+pub struct Console {
+    pub json: bool,
+}
+
+/// How far something has come.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    /// Where lines are printed instead: the last percentage that was.
+    lines: Option<Lines>,
+}
+
+struct Lines {
+    what: String,
+    total: u64,
+    done: std::sync::Mutex<(u64, u64)>,
+}
+
+// === impl Console ===
+
+impl Console {
+    /// Prints a result, one way or the other.
+    pub fn result(&self, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Result<(), ClientError> {
+        let text = if self.json { format!("{:#}", json()) } else { text() };
+        line(&text)
+    }
+
+    /// Tells what happens, to people.
+    pub fn progress(&self, text: &str) {
+        if !self.json {
+            anstream::eprintln!("{text}");
+        }
+    }
+
+    pub fn warning(&self, text: &str) {
+        terminal::warning(text);
+    }
+
+    /// The last words of a command that failed.
+    pub fn failure(&self, error: &ClientError) {
+        let advice = error.advice();
+        terminal::error(&error.text());
+        if let Some(advice) = &advice {
+            anstream::eprintln!("  {advice}");
+        }
+        if self.json {
+            let document = serde_json::json!({
+                "error": { "message": error.text(), "code": error.code(), "status": error.status(), "advice": advice },
+            });
+            // The exit code says that it failed, whether this can be written or not.
+            if let Err(error) = line(&format!("{document:#}")) {
+                terminal::error(&error.text());
+            }
+        }
+    }
+
+    /// A bar for `total` bytes.
+    pub fn bar(&self, what: &str, total: u64) -> Progress {
+        if self.json || total == 0 {
+            return Progress { bar: None, lines: None };
+        }
+        if !std::io::stderr().is_terminal() {
+            let lines = Lines { what: what.to_owned(), total, done: std::sync::Mutex::new((0, 0)) };
+            return Progress { bar: None, lines: Some(lines) };
+        }
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}") {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        Progress { bar: Some(bar), lines: None }
+    }
+
+    /// Something that takes a while, of which no more is known.
+    pub fn spinner(&self, what: &str) -> Progress {
+        if self.json || !std::io::stderr().is_terminal() {
+            return Progress { bar: None, lines: None };
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(SPINNER_STEP);
+        Progress { bar: Some(bar), lines: None }
+    }
+
+    /// Asks a question that `yes` answers; nobody is asked where nobody can answer.
+    pub fn confirm(&self, question: &str, how: &str) -> Result<(), ClientError> {
+        if self.json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return Err(ClientError::Usage(format!("{question} Say so with {how}")));
+        }
+        anstream::eprint!("{question} [y/N] ");
+        std::io::stderr().flush().map_err(ClientError::Output)?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map_err(ClientError::Input)?;
+        if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(ClientError::Declined) }
+    }
+}
+
+/// Writes a line to standard output.
+pub fn line(text: &str) -> Result<(), ClientError> {
+    let mut output = anstream::stdout().lock();
+    match writeln!(output, "{text}").and_then(|()| output.flush()) {
+        // Who reads has read enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(ClientError::Output),
+    }
+}
+
+/// Rows with a heading, the columns aligned.
+pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+    let heading: Vec<String> = heading.iter().map(|text| (*text).to_owned()).collect();
+    let all = || std::iter::once(&heading).chain(rows);
+    let widths: Vec<usize> = (0..heading.len())
+        .map(|column| all().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max().unwrap_or(0))
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(text, width)| format!("{text:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    all().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// `1.5 MiB`
+pub fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+// === impl Progress ===
+
+impl Progress {
+    pub fn add(&self, count: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc(count);
+        }
+        if let Some(lines) = &self.lines {
+            lines.add(count);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+// === impl Lines ===
+
+impl Lines {
+    fn add(&self, count: u64) {
+        let mut guard = self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (done, told) = &mut *guard;
+        *done = done.saturating_add(count).min(self.total);
+        let percent = done.saturating_mul(100) / self.total.max(1);
+        if percent >= *told + PROGRESS_STEP_PERCENT || (percent == 100 && *told < 100) {
+            *told = percent;
+            anstream::eprintln!("{} {percent} % of {}", self.what, bytes(self.total));
+        }
+    }
+}

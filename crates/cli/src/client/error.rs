@@ -1,0 +1,181 @@
+//! Why a command of the client failed: what, where, and what to do next.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::terminal;
+
+/// One of the problems that the API names.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Problem {
+    #[serde(default)]
+    pub code: u64,
+    #[serde(default)]
+    pub message: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The arguments do not fit together, or not what they are about.
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Project(#[from] selvedge_project::ProjectError),
+    #[error("{}", .0.report())]
+    Bundle(selvedge_bundle::BundleError),
+    #[error("the assets cannot be deployed")]
+    Assets(#[from] selvedge_assets::AssetsError),
+    #[error("{}", .path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("cannot read from the standard input")]
+    Input(#[source] std::io::Error),
+    #[error("cannot write to the standard output")]
+    Output(#[source] std::io::Error),
+    #[error("the asynchronous runtime could not be made")]
+    Runtime(#[source] std::io::Error),
+    #[error("`{text}` is not the URL of an API")]
+    BadUrl { text: String },
+    #[error("{} holds no certificate", .path.display())]
+    Certificates { path: PathBuf, source: selvedge_outbound::OutboundError },
+    #[error("TLS cannot be made ready")]
+    Tls(#[from] rustls::Error),
+    #[error("there is no token to ask {url} with")]
+    NoToken { url: String },
+    #[error("the token reaches {} accounts: {}", .names.len(), .names.join(", "))]
+    ManyAccounts { names: Vec<String> },
+    #[error("the token reaches no account")]
+    NoAccount,
+    #[error("{url} cannot be reached")]
+    Unreachable { url: String, source: Box<ureq::Error> },
+    #[error("{call} was refused with {status}: {}", said(.problems))]
+    Refused { call: String, status: u16, problems: Vec<Problem> },
+    #[error("{call} was answered with {status} and something that is not this API's: {start}")]
+    NotApi { call: String, status: u16, start: String },
+    #[error("{call} was answered with something else than expected")]
+    Shape { call: String, source: serde_json::Error },
+    #[error("{0}")]
+    Missing(String),
+    #[error("the log stream broke")]
+    Tail(#[source] Box<tungstenite::Error>),
+    #[error("nothing was done")]
+    Declined,
+}
+
+/// What the platform's error codes mean here.
+pub mod code {
+    pub const WORKER_NOT_FOUND: [u64; 2] = [10007, 10090];
+    pub const START_FAILED: u64 = 10021;
+    pub const TOO_LARGE: u64 = 10027;
+    pub const INHERIT_INVALID: u64 = 10057;
+    pub const LATEST_NOT_DEPLOYED: [u64; 2] = [10214, 10215];
+    pub const SECRETS_CHANGED: u64 = 10220;
+}
+
+// === impl ClientError ===
+
+impl ClientError {
+    /// The first of the API's codes, if the API spoke.
+    pub fn code(&self) -> Option<u64> {
+        match self {
+            Self::Refused { problems, .. } => problems.first().map(|problem| problem.code),
+            _ => None,
+        }
+    }
+
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } | Self::NotApi { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Usage(_) | Self::BadUrl { .. } | Self::NoToken { .. } | Self::ManyAccounts { .. })
+    }
+
+    /// The whole of it, with its causes.
+    pub fn text(&self) -> String {
+        match self {
+            // A worker that does not start, or is refused, is told about without the call that found out.
+            Self::Refused { problems, .. } if self.code() == Some(code::START_FAILED) => said(problems),
+            error => terminal::chain(error),
+        }
+    }
+
+    /// What to do next.
+    pub fn advice(&self) -> Option<String> {
+        let text = match self {
+            Self::NoToken { .. } => {
+                "give one with --token or SELVEDGE_API_TOKEN. Where the platform runs, `selvedge token create NAME` \
+                 makes one; the first is in admin.token of its data folder"
+            }
+            Self::ManyAccounts { .. } => "say which with --account ID or SELVEDGE_ACCOUNT_ID",
+            Self::NoAccount => "an administrator makes one with `selvedge account create NAME`",
+            Self::Unreachable { source, .. } => return Some(unreachable_advice(source).to_owned()),
+            Self::NotApi { .. } => "is --api (or SELVEDGE_API) the address of the API? Workers answer elsewhere",
+            Self::BadUrl { .. } => "give one such as http://127.0.0.1:8788 or https://api.example.com",
+            Self::Tail(_) => "run `selvedge tail` again",
+            Self::Refused { status, .. } => return self.refused_advice(*status).map(str::to_owned),
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    fn refused_advice(&self, status: u16) -> Option<&'static str> {
+        let code = self.code().unwrap_or_default();
+        if status == 401 {
+            return Some(
+                "the token is wrong, revoked or expired: make another with `selvedge token create NAME` where one that \
+                 works is set, and give it with --token or SELVEDGE_API_TOKEN",
+            );
+        }
+        if status == 403 {
+            return Some(
+                "the token may not do this, or not in this account: `selvedge whoami` says what it may; \
+                 `selvedge token create NAME --permission …` makes one that may more",
+            );
+        }
+        if code::WORKER_NOT_FOUND.contains(&code) {
+            return Some("is the name right? `selvedge deploy` makes the worker; --name and --env choose another");
+        }
+        if code::LATEST_NOT_DEPLOYED.contains(&code) {
+            return Some("deploy the latest version first with `selvedge versions deploy`, or upload another");
+        }
+        match code {
+            code::START_FAILED => Some("nothing was deployed: what served before goes on"),
+            code::TOO_LARGE => {
+                Some("`selvedge deploy --dry-run` shows what the upload is made of; --minify makes it smaller")
+            }
+            code::INHERIT_INVALID => Some("the worker's latest version has no such binding: give its id in the config"),
+            code::SECRETS_CHANGED => Some("--force goes back to that version with the secrets that it had"),
+            _ if status == 429 => Some("wait a little, then try again"),
+            _ if status >= 500 => Some("the platform's own log says why; trying again may help"),
+            _ => None,
+        }
+    }
+}
+
+fn unreachable_advice(error: &ureq::Error) -> &'static str {
+    match error {
+        ureq::Error::Io(source) if source.kind() == std::io::ErrorKind::ConnectionRefused => {
+            "is `selvedge up` running? Start it, or say where the API is with --api URL or SELVEDGE_API"
+        }
+        ureq::Error::HostNotFound => "is the host's name right? --api URL or SELVEDGE_API says where the API is",
+        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => {
+            "if its certificate comes from an authority of your own, name that with --ca FILE or SELVEDGE_CA"
+        }
+        _ => "say where the API is with --api URL or SELVEDGE_API; is a proxy or a firewall between?",
+    }
+}
+
+fn said(problems: &[Problem]) -> String {
+    let one = |problem: &Problem| match problem.code {
+        0 => problem.message.clone(),
+        code => format!("{} [code {code}]", problem.message),
+    };
+    match problems {
+        [] => "no reason given".to_owned(),
+        problems => problems.iter().map(one).collect::<Vec<_>>().join("\n"),
+    }
+}

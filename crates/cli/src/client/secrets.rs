@@ -1,0 +1,216 @@
+//! `selvedge secret`: values that only the worker sees.
+
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use selvedge_project::{BindingName, Secret};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::api::{Body, Call};
+use super::console::{Console, table};
+use super::error::{ClientError, code};
+use super::multipart::Form;
+use super::place::PlaceArguments;
+use super::worker::{Worker, WorkerArguments};
+
+/// No secret is larger.
+const SECRET_BYTES_MAX: u64 = 1024 * 1024;
+
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Set a secret; its value comes from standard input or is asked for
+    #[command(after_help = "Examples:\n  \
+        selvedge secret put API_KEY\n  \
+        printf %s \"$KEY\" | selvedge secret put API_KEY --name shop")]
+    Put(PutArguments),
+    /// List the names of the secrets
+    List(ListArguments),
+    /// Remove a secret
+    Delete(DeleteArguments),
+    /// Set several secrets from a file
+    Bulk(BulkArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct PutArguments {
+    /// The secret's name in `env`
+    #[arg(value_name = "KEY")]
+    key: BindingName,
+    #[command(flatten)]
+    worker: WorkerArguments,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArguments {
+    #[command(flatten)]
+    worker: WorkerArguments,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct DeleteArguments {
+    /// The secret's name in `env`
+    #[arg(value_name = "KEY")]
+    key: BindingName,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    worker: WorkerArguments,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct BulkArguments {
+    /// A JSON object of texts, or lines as in .env
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    worker: WorkerArguments,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+#[derive(Debug, Deserialize)]
+struct Listed {
+    name: String,
+}
+
+impl SecretCommand {
+    pub fn place(&self) -> &PlaceArguments {
+        match self {
+            Self::Put(arguments) => &arguments.place,
+            Self::List(arguments) => &arguments.place,
+            Self::Delete(arguments) => &arguments.place,
+            Self::Bulk(arguments) => &arguments.place,
+        }
+    }
+}
+
+pub fn run(command: &SecretCommand, console: &Console) -> Result<(), ClientError> {
+    match command {
+        SecretCommand::Put(arguments) => put(arguments, console),
+        SecretCommand::List(arguments) => list(arguments, console),
+        SecretCommand::Delete(arguments) => delete(arguments, console),
+        SecretCommand::Bulk(arguments) => bulk(arguments, console),
+    }
+}
+
+fn put(arguments: &PutArguments, console: &Console) -> Result<(), ClientError> {
+    let worker = arguments.worker.find(&arguments.place, console)?;
+    let value = value(&arguments.key, console)?;
+    let body = json!({ "name": arguments.key.as_str(), "text": value.expose(), "type": "secret_text" });
+    let send = || worker.place.api.send::<Value>("PUT", &worker.path(&["secrets"]), &[], &body).map(drop);
+    with_draft(&worker, console, send)?;
+    let key = arguments.key.as_str();
+    console.result(
+        || json!({ "worker": worker.name, "name": key, "type": "secret_text" }),
+        || format!("{} has the secret {key}", worker.name),
+    )
+}
+
+/// Does it; where there is no such worker yet, makes an empty one first.
+fn with_draft(
+    worker: &Worker,
+    console: &Console,
+    action: impl Fn() -> Result<(), ClientError>,
+) -> Result<(), ClientError> {
+    match action() {
+        Err(error) if error.code().is_some_and(|code| code::WORKER_NOT_FOUND.contains(&code)) => {
+            draft(worker)?;
+            console.progress(&format!("made an empty worker {} for it", worker.name));
+            action()
+        }
+        result => result,
+    }
+}
+
+fn draft(worker: &Worker) -> Result<(), ClientError> {
+    let mut form = Form::new();
+    let metadata = json!({ "main_module": worker.name, "bindings": [], "logpush": false });
+    form.field("metadata", &metadata.to_string());
+    form.file(&worker.name, "application/javascript+module", b"export default { fetch() {} }");
+    let (content_type, bytes) = form.finish();
+    let body = Body::Bytes { content_type: &content_type, bytes: &bytes, sent: &|_| {} };
+    let path = worker.path(&[]);
+    let call = Call { method: "PUT", path: &path, query: &[], body, token: None, repeatable: true };
+    worker.place.api.call(&call).map(drop)
+}
+
+/// The value, from whoever types or pipes it.
+fn value(key: &BindingName, console: &Console) -> Result<Secret, ClientError> {
+    if std::io::stdin().is_terminal() && !console.json {
+        let value = rpassword::prompt_password(format!("Value of {key}: ")).map_err(ClientError::Input)?;
+        return Ok(Secret::new(value));
+    }
+    let mut value = String::new();
+    std::io::stdin().lock().take(SECRET_BYTES_MAX).read_to_string(&mut value).map_err(ClientError::Input)?;
+    // The end of the line is the shell's, not the secret's.
+    let value = value.strip_suffix('\n').map_or(value.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    if value.is_empty() {
+        let reason =
+            format!("the value of {key} is empty: pipe it in, as in `printf %s \"$KEY\" | selvedge secret put {key}`");
+        return Err(ClientError::Usage(reason));
+    }
+    Ok(Secret::new(value.to_owned()))
+}
+
+fn list(arguments: &ListArguments, console: &Console) -> Result<(), ClientError> {
+    let worker = arguments.worker.find(&arguments.place, console)?;
+    let secrets: Vec<Value> = worker.place.api.get(&worker.path(&["secrets"]), &[])?;
+    console.result(
+        || json!(secrets),
+        || {
+            let rows: Vec<_> = secrets
+                .iter()
+                .filter_map(|secret| serde_json::from_value::<Listed>(secret.clone()).ok())
+                .map(|secret| vec![secret.name])
+                .collect();
+            table(&["SECRET"], &rows)
+        },
+    )
+}
+
+fn delete(arguments: &DeleteArguments, console: &Console) -> Result<(), ClientError> {
+    let worker = arguments.worker.find(&arguments.place, console)?;
+    let key = arguments.key.as_str();
+    if !arguments.yes {
+        console.confirm(&format!("Remove the secret {key} of {}?", worker.name), "--yes")?;
+    }
+    worker.place.api.delete(&worker.path(&["secrets", key]), &[("url_encoded", "true")])?;
+    console.result(
+        || json!({ "worker": worker.name, "name": key, "deleted": true }),
+        || format!("{} has no secret {key} any more", worker.name),
+    )
+}
+
+fn bulk(arguments: &BulkArguments, console: &Console) -> Result<(), ClientError> {
+    let worker = arguments.worker.find(&arguments.place, console)?;
+    let secrets = selvedge_project::read_secrets(&arguments.file)?;
+    if secrets.is_empty() {
+        return Err(ClientError::Usage(format!("{} holds no secrets", arguments.file.display())));
+    }
+    let names: Vec<&str> = secrets.keys().map(BindingName::as_str).collect();
+    let entries: Map<String, Value> = secrets
+        .iter()
+        .map(|(name, value)| {
+            let name = name.as_str();
+            (name.to_owned(), json!({ "name": name, "text": value.expose(), "type": "secret_text" }))
+        })
+        .collect();
+    let body = json!({ "secrets": entries });
+    let path = worker.path(&["secrets-bulk"]);
+    let call =
+        Call { method: "PATCH", path: &path, query: &[], body: Body::Patch(&body), token: None, repeatable: true };
+    with_draft(&worker, console, || worker.place.api.call(&call).map(drop))?;
+    console.result(
+        || json!({ "worker": worker.name, "names": names }),
+        || format!("{} has the secrets {}", worker.name, names.join(", ")),
+    )
+}

@@ -1,0 +1,293 @@
+//! `selvedge up` as a whole: what it makes at its first start, what survives, what serves where.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail where they find what they did not expect"
+)]
+
+mod support;
+
+use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::up::{Up, client};
+use support::{PATIENCE, ask_host};
+
+fn saying(text: &str) -> String {
+    format!("export default {{ fetch() {{ return new Response({text:?}); }} }};")
+}
+
+/// Asks until the answer is the one that is waited for.
+fn until(what: &str, mut look: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !look() {
+        assert!(began.elapsed() < PATIENCE, "it never came to this: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_first_start_makes_an_account_and_a_token_and_says_what_is_next() {
+    let mut up = Up::start();
+    let printed = up.output();
+    assert!(printed.contains(&up.account) && printed.contains(&up.token), "{printed}");
+    assert!(printed.contains("selvedge deploy") && printed.contains("CLOUDFLARE_API_BASE_URL"), "{printed}");
+    for file in ["admin.token", "secrets.key"] {
+        let mode = std::fs::metadata(up.data.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let verified = up.well("GET", "/user/tokens/verify", None);
+    assert_eq!(verified["status"], "active");
+    assert!(up.stop().success());
+    let before = up.output().len();
+    up.start_again();
+    assert!(!up.output()[before..].contains(&up.token), "a token is shown once");
+    up.well("GET", "/user/tokens/verify", None);
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_process() {
+    let mut up = Up::start();
+    for round in 0..3 {
+        let worker = format!("round-{round}");
+        up.deploy(
+            &worker,
+            &json!({ "bindings": [{ "type": "secret_text", "name": "S", "text": "s3cr3t" }] }),
+            &format!("export default {{ fetch(_, env) {{ return new Response(env.S + {round}); }} }};"),
+        );
+        up.crash_and_restart();
+        for earlier in 0..=round {
+            let name = format!("round-{earlier}");
+            until("the worker answers after the restart", || up.get(&name, "/").status == 200);
+            assert_eq!(up.get(&name, "/").text(), format!("s3cr3t{earlier}"));
+        }
+    }
+}
+
+#[test]
+fn an_edge_without_its_control_plane_serves_its_copy() {
+    let mut up = Up::start();
+    let secret = json!({ "bindings": [{ "type": "secret_text", "name": "S", "text": "still here" }] });
+    up.deploy("kept", &secret, "export default { fetch(_, env) { return new Response(env.S); } };");
+    assert_eq!(up.get("kept", "/").text(), "still here");
+    assert!(up.stop().success());
+    for folder in ["fabric", "control"] {
+        std::fs::remove_dir_all(up.data.path().join(folder)).unwrap();
+    }
+    let mut alone = client(up.data.path())
+        .args(["up", "--edge-only", "--http", "127.0.0.1:0", "--data"])
+        .arg(up.data.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let file = up.data.path().join("addresses.json");
+    let mut address = None;
+    until("the edge listens", || {
+        let read: Option<Value> = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        address = read.and_then(|read| read["http"].as_str()?.parse().ok());
+        address.is_some()
+    });
+    let answer = ask_host(address.unwrap(), "GET", "kept.localhost", "/", &[], &[]);
+    alone.kill().unwrap();
+    alone.wait().unwrap();
+    assert_eq!((answer.status, answer.text()), (200, "still here".to_owned()));
+}
+
+#[test]
+fn shares_are_kept_and_clients_keep_their_version() {
+    let up = Up::start();
+    up.deploy("shop", &json!({}), &saying("old"));
+    let old = up.well("GET", &format!("{}/deployments", up.script_path("shop")), None);
+    let old = old["deployments"][0]["versions"][0]["version_id"].as_str().unwrap().to_owned();
+    let new = up.upload_version("shop", &json!({}), &saying("new"));
+    assert_eq!(up.get("shop", "/").text(), "old");
+    up.share("shop", &[(&new, 30.0), (&old, 70.0)]);
+    until("both serve", || {
+        let seen: HashSet<String> = (0..20).map(|_| up.get("shop", "/").text()).collect();
+        seen.len() == 2
+    });
+    let host = format!("shop.localhost:{}", up.http.port());
+    let ask = |headers: &[(&str, &str)]| up.ask("GET", &host, "/", headers, &[]);
+    let mut had = Vec::new();
+    for client in 0..40 {
+        let key = format!("client-{client}");
+        let answers: HashSet<String> =
+            (0..3).map(|_| ask(&[("cloudflare-workers-version-key", &key)]).text()).collect();
+        assert_eq!(answers.len(), 1, "{key} met both");
+        had.push(answers.into_iter().next().unwrap());
+    }
+    let first = ask(&[]);
+    let cookie = first.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    for _ in 0..10 {
+        let again = ask(&[("cookie", &cookie)]);
+        assert_eq!(again.text(), first.text());
+        assert_eq!(again.header("set-cookie"), None);
+    }
+    for (version, text) in [(&old, "old"), (&new, "new")] {
+        let named = format!("shop=\"{version}\"");
+        assert_eq!(ask(&[("cloudflare-workers-version-overrides", &named)]).text(), text);
+    }
+    up.share("shop", &[(&new, 80.0), (&old, 20.0)]);
+    until("most meet the new one", || {
+        let met = (0..40)
+            .filter(|client| ask(&[("cloudflare-workers-version-key", &format!("client-{client}"))]).text() == "new");
+        met.count() > 20
+    });
+    for (client, had) in had.iter().enumerate() {
+        let key = format!("client-{client}");
+        let now = ask(&[("cloudflare-workers-version-key", &key)]).text();
+        assert!(!(had == "new" && now == "old"), "{key} went back");
+    }
+    up.share("shop", &[(&old, 100.0)]);
+    until("the rollback serves", || (0..10).all(|_| up.get("shop", "/").text() == "old"));
+}
+
+#[test]
+fn a_version_has_a_preview_before_it_is_deployed() {
+    let up = Up::start();
+    up.deploy("site", &json!({}), &saying("live"));
+    let next = up.upload_version("site", &json!({ "annotations": { "workers/alias": "next" } }), &saying("next"));
+    for name in [&next[..8], "next"] {
+        let host = format!("{name}-site.localhost");
+        until("the preview answers", || up.get_host(&host, "/").status == 200);
+        assert_eq!(up.get_host(&host, "/").text(), "next");
+    }
+    assert_eq!(up.get("site", "/").text(), "live");
+    assert_eq!(up.get_host("00000000-site.localhost", "/").status, 404);
+}
+
+#[test]
+fn routes_and_custom_domains_lead_to_workers() {
+    let up = Up::start();
+    for worker in ["all", "api", "whole"] {
+        up.deploy(worker, &json!({}), &saying(worker));
+    }
+    let routes = |worker: &str, patterns: &[&str]| {
+        let body: Vec<Value> =
+            patterns.iter().map(|pattern| json!({ "pattern": pattern, "zone_name": "example.com" })).collect();
+        up.well("PUT", &format!("{}/routes", up.script_path(worker)), Some(&Value::from(body)));
+    };
+    routes("all", &["example.com/*", "*.example.com/*"]);
+    routes("api", &["example.com/api/*"]);
+    let domains = json!([{ "hostname": "whole.example.com", "zone_name": "example.com" }]);
+    let path = format!("{}/domains/changeset?replace_state=true", up.script_path("whole"));
+    up.well("POST", &path, Some(&domains));
+    let records = json!({ "override_existing_dns_record": true, "origins": domains });
+    up.well("PUT", &format!("{}/domains/records", up.script_path("whole")), Some(&records));
+    for (host, path, text) in
+        [("example.com", "/", "all"), ("example.com", "/api/x", "api"), ("www.example.com", "/api/x", "all")]
+    {
+        until("the route answers", || up.get_host(host, path).text() == text);
+    }
+    routes("all", &["example.com/*"]);
+    until("the custom domain answers", || up.get_host("whole.example.com", "/").text() == "whole");
+    until("the route is gone", || up.get_host("www.example.com", "/").status == 404);
+}
+
+#[test]
+fn a_platform_told_to_stop_answers_what_it_accepted() {
+    let mut up = Up::start();
+    let script = "export default { async fetch() { await scheduler.wait(3000); return new Response('done'); } };";
+    up.deploy("slow", &json!({}), script);
+    let address = up.http;
+    let asked = std::thread::spawn(move || ask_host(address, "GET", "slow.localhost", "/", &[], &[]));
+    let metrics = |up: &Up| ask_host(up.api, "GET", "localhost", "/metrics", &[], &[]).text();
+    until("the request is under way", || {
+        metrics(&up)
+            .lines()
+            .any(|line| line.starts_with("selvedge_") && line.contains("in_flight") && line.ends_with(" 1"))
+    });
+    assert!(up.stop().success());
+    let answer = asked.join().unwrap();
+    assert_eq!((answer.status, answer.text()), (200, "done".to_owned()));
+}
+
+#[test]
+fn health_readiness_and_metrics_are_told_to_anyone() {
+    let up = Up::start();
+    up.deploy("counted", &json!({}), &saying("one"));
+    assert_eq!(up.get("counted", "/").status, 200);
+    let ask = |path: &str| ask_host(up.api, "GET", "localhost", path, &[], &[]);
+    assert_eq!(ask("/healthz").status, 200);
+    until("it is ready", || ask("/readyz").status == 200);
+    until("the request is counted", || {
+        let text = ask("/metrics").text();
+        text.lines().any(|line| line.starts_with("selvedge_events_total") && line.contains("outcome=\"ok\""))
+    });
+}
+
+#[test]
+fn a_tail_worker_is_told_what_became_of_events() {
+    let up = Up::start();
+    up.deploy(
+        "listener",
+        &json!({}),
+        "let told = []; export default { fetch() { return Response.json(told); }, tail(events) { told.push(...events); } };",
+    );
+    up.deploy(
+        "speaker",
+        &json!({ "tail_consumers": [{ "service": "listener" }] }),
+        "export default { fetch(request) { console.log('said', { a: 1 }); throw new RangeError('too far'); } };",
+    );
+    assert_eq!(up.get("speaker", "/x?y=1").status, 500);
+    let mut told = Value::Null;
+    until("the listener is told", || {
+        told = up.get("listener", "/").json();
+        told.as_array().is_some_and(|told| !told.is_empty())
+    });
+    let event = &told[0];
+    assert_eq!(event["scriptName"], "speaker");
+    assert_eq!(event["outcome"], "exception");
+    assert_eq!(event["exceptions"][0]["name"], "RangeError");
+    assert_eq!(event["logs"][0]["message"], json!(["said", { "a": 1 }]));
+    assert!(event["event"]["request"]["url"].as_str().unwrap().ends_with("/x?y=1"));
+}
+
+#[test]
+fn a_rate_limit_counts_by_key() {
+    let up = Up::start();
+    let binding =
+        json!({ "type": "ratelimit", "name": "RL", "namespace_id": "1", "simple": { "limit": 3, "period": 60 } });
+    up.deploy(
+        "limited",
+        &json!({ "bindings": [binding] }),
+        "export default { async fetch(request, env) {
+            const { success } = await env.RL.limit({ key: new URL(request.url).pathname });
+            return new Response(success ? 'yes' : 'no');
+        } };",
+    );
+    let answers = |path: &str| (0..5).map(|_| up.get("limited", path).text()).collect::<Vec<_>>();
+    assert_eq!(answers("/a"), ["yes", "yes", "yes", "no", "no"]);
+    assert_eq!(answers("/b")[0], "yes");
+}
+
+#[test]
+fn a_cron_trigger_runs_once_for_its_minute() {
+    let up = Up::start();
+    up.deploy(
+        "clock",
+        &json!({}),
+        "let runs = []; export default {
+            fetch() { return Response.json(runs); },
+            scheduled(controller) { runs.push({ cron: controller.cron, time: controller.scheduledTime }); },
+        };",
+    );
+    up.well("PUT", &format!("{}/schedules", up.script_path("clock")), Some(&json!([{ "cron": "* * * * *" }])));
+    let mut runs = Value::Null;
+    let began = Instant::now();
+    // A minute, and some.
+    while runs.as_array().is_none_or(Vec::is_empty) {
+        assert!(began.elapsed() < 2 * PATIENCE, "it never ran");
+        std::thread::park_timeout(Duration::from_millis(200));
+        runs = up.get("clock", "/").json();
+    }
+    assert_eq!(runs.as_array().unwrap().len(), 1);
+    assert_eq!(runs[0]["cron"], "* * * * *");
+    assert_eq!(runs[0]["time"].as_u64().unwrap() % 60_000, 0);
+}
