@@ -28,7 +28,7 @@ fn parts() -> Vec<Binding> {
     ]
 }
 
-fn modules<'a>(kind: ModuleKind, source: &'a str) -> Vec<(&'a str, ModuleKind, &'a [u8])> {
+fn modules(kind: ModuleKind, source: &str) -> Vec<(&str, ModuleKind, &[u8])> {
     vec![
         ("index.js", kind, source.as_bytes()),
         ("parts/a b.wasm", ModuleKind::Wasm, WASM),
