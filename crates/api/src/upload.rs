@@ -55,7 +55,12 @@ pub fn assemble(parts: Vec<Part>) -> Result<Upload, ApiError> {
     let mut metadata = parse_metadata(&metadata)?;
     // Of a part whose file has another name than the part, the file's is the module's, as tools other than wrangler
     // expect; the metadata may name it either way.
-    let module_name = |part: &Part| part.file_name.clone().unwrap_or_else(|| part.name.clone());
+    // What a binding names is the part.
+    let bound: Vec<String> = metadata.bindings.iter().filter_map(part_of).map(str::to_owned).collect();
+    let module_name = |part: &Part| match &part.file_name {
+        Some(file_name) if !bound.contains(&part.name) => file_name.clone(),
+        _ => part.name.clone(),
+    };
     for named in [&mut metadata.main_module, &mut metadata.body_part].into_iter().flatten() {
         if !modules.iter().any(|part| module_name(part) == *named)
             && let Some(part) = modules.iter().find(|part| part.name == *named)
@@ -71,6 +76,19 @@ pub fn assemble(parts: Vec<Part>) -> Result<Upload, ApiError> {
     let upload = Upload::assemble(metadata, parts)?;
     check_text(&upload)?;
     Ok(upload)
+}
+
+/// The part of the upload that a binding is of.
+fn part_of(binding: &BindingInput) -> Option<&str> {
+    let BindingInput::Given(record) = binding else {
+        return None;
+    };
+    match &record.kind {
+        BindingKind::WasmModule { part } | BindingKind::TextBlob { part } | BindingKind::DataBlob { part } => {
+            Some(part)
+        }
+        _ => None,
+    }
 }
 
 /// Reads the text of the `metadata` part.

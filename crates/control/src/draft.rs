@@ -44,13 +44,18 @@ pub(crate) struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// All bindings of the new version: those that are given, then those that are kept. Secrets always are.
-    pub fn resolve(&self, inputs: &[BindingInput], keep: &[String]) -> Result<Vec<BindingRecord>, ControlError> {
+    /// All bindings of the new version: those that are given, then those of the kept types; where none are named, secrets.
+    pub fn resolve(
+        &self,
+        inputs: &[BindingInput],
+        keep: Option<&[String]>,
+    ) -> Result<Vec<BindingRecord>, ControlError> {
         let mut bindings = inputs.iter().map(|input| self.resolve_one(input)).collect::<Result<Vec<_>, _>>()?;
         let names: BTreeSet<&str> = inputs.iter().map(BindingInput::name).collect();
         let kept = |binding: &&BindingRecord| {
             let kind = kind_of(binding);
-            (is_secret(kind) || keep.iter().any(|kept| kept == kind)) && !names.contains(binding.name.as_str())
+            let is_kept = keep.map_or_else(|| is_secret(kind), |keep| keep.iter().any(|kept| kept == kind));
+            is_kept && !names.contains(binding.name.as_str())
         };
         bindings.extend(self.base.iter().flat_map(|base| &base.bindings).filter(kept).cloned());
         Ok(bindings)

@@ -93,9 +93,9 @@ pub struct Metadata {
     /// Durable Objects by class, in the place of migrations.
     #[serde(default)]
     pub exports: Option<BTreeMap<String, Value>>,
-    /// Types of bindings that are taken over from the latest version. Secrets are whether they are named or not.
+    /// Types of bindings that are taken over from the latest version. Where nothing is said, secrets are.
     #[serde(default)]
-    pub keep_bindings: Vec<String>,
+    pub keep_bindings: Option<Vec<String>>,
     /// Takes the assets over from the latest version.
     #[serde(default)]
     pub keep_assets: bool,

@@ -333,7 +333,7 @@ impl Kept {
         }
         let base = row.as_ref().map(|row| view.latest(row)).transpose()?.flatten();
         let resolver = Resolver { view, key, account, worker, base: base.as_ref(), sealed: &self.sealed };
-        let bindings = resolver.resolve(&metadata.bindings, &metadata.keep_bindings)?;
+        let bindings = resolver.resolve(&metadata.bindings, metadata.keep_bindings.as_deref())?;
         let mut annotations = metadata.annotations.clone();
         annotations.entry("workers/triggered_by".into()).or_insert_with(|| "upload".into());
         let kept_assets = || base.as_ref().and_then(|base| base.assets.clone()).filter(|_| metadata.keep_assets);

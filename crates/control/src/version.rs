@@ -227,7 +227,7 @@ impl Control {
             let resolver = Resolver { view, key: &key, account, worker, base: Some(&base), sealed: &sealed };
             // Secrets are among what is resolved whether they are named or not.
             let given: Vec<BindingRecord> =
-                resolver.resolve(&inputs, &[])?.into_iter().filter(|one| env.contains_key(&one.name)).collect();
+                resolver.resolve(&inputs, None)?.into_iter().filter(|one| env.contains_key(&one.name)).collect();
             let removed: BTreeSet<&String> = env.iter().filter(|(_, to)| to.is_none()).map(|(name, _)| name).collect();
             successor(view, &making, row, base, edit.annotations.clone(), at_ms, |version| {
                 version.bindings.retain(|binding| !env.contains_key(&binding.name));

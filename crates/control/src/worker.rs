@@ -235,7 +235,7 @@ impl Control {
                 let base = latest(view, &row)?;
                 check_latest_deployed(&row)?;
                 let resolver = Resolver { view, key: &key, account, worker, base: Some(&base), sealed: &sealed };
-                let resolved = bindings.as_deref().map(|inputs| resolver.resolve(inputs, &[])).transpose()?;
+                let resolved = bindings.as_deref().map(|inputs| resolver.resolve(inputs, None)).transpose()?;
                 successor(view, &making, row, base, annotations.clone(), at_ms, |version| {
                     version.bindings = resolved.unwrap_or_else(|| std::mem::take(&mut version.bindings));
                     if let Some(date) = &compatibility_date {

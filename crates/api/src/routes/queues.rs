@@ -66,13 +66,13 @@ impl From<Resource> for Queue {
     }
 }
 
-/// A consumer as it is shown: its worker also as `script` and `service`, which clients look for.
+/// A consumer as it is shown: its worker also as `script`, which clients look for. Not as `service`: those have
+/// environments, which clients then compare.
 fn consumer(mut consumer: Value) -> Value {
     if let Value::Object(fields) = &mut consumer
         && let Some(script) = fields.get("script_name").cloned()
     {
-        fields.insert("script".into(), script.clone());
-        fields.insert("service".into(), script);
+        fields.insert("script".into(), script);
     }
     consumer
 }

@@ -9,7 +9,7 @@ fn a_deleted_worker_is_gone_and_its_name_is_free(client: Client) {
     let up = Up::start();
     let project = Project::script(&up, client, "brief", "export default { fetch: () => new Response('here') }");
     let routes = json!([{ "pattern": "brief.test/*", "zone_name": "brief.test" }]);
-    project.config("brief", &json!({ "routes": routes }));
+    project.config("brief", &json!({ "routes": routes, "workers_dev": true }));
     project.deploy(&[]);
     assert_eq!(up.get_host("brief.test", "/").text(), "here");
     project.run(&["delete"]);

@@ -84,7 +84,7 @@ fn modules_of_every_kind_arrive(client: Client) {
             "find_additional_modules": true,
             "rules": [
                 { "type": "ESModule", "globs": ["**/*.js", "**/*.mjs"] },
-                { "type": "Text", "globs": ["**/*.txt"] },
+                { "type": "Text", "globs": ["**/*.txt"], "fallthrough": true },
             ],
         }),
     );

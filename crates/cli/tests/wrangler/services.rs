@@ -39,7 +39,7 @@ fn workers_call_each_other(client: Client) {
     let answer = front.json("front", "/");
     assert_eq!(answer["fetched"], "back /deep first");
     assert_eq!(answer["shouted"], "HEY");
-    assert_eq!(answer["sums"], json!({ "sum": 3, "by": "first", "props": null }));
+    assert_eq!(answer["sums"], json!({ "sum": 3, "by": "first", "props": {} }));
 
     // The binding leads to what the other worker is now, not to what it was.
     back.config("back", &json!({ "vars": { "NAME": "second" } }));
