@@ -48,6 +48,11 @@ impl ApiServer {
         Self { secure: Some(secure), ..self }
     }
 
+    /// Whether it speaks TLS.
+    pub fn is_secured(&self) -> bool {
+        self.secure.is_some()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -97,6 +98,19 @@ pub struct DevArguments {
     /// Do not watch files for changes
     #[arg(long)]
     pub no_watch: bool,
+}
+
+/// Says what is wrong with the arguments, or what was asked about them; with `--json` as a document on standard output too.
+pub fn mistaken(error: &clap::Error) -> ExitCode {
+    let is_json = std::env::args_os().any(|argument| argument == "--json");
+    if error.use_stderr() && is_json {
+        let text = error.render().to_string();
+        let message = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
+        println!("{}", serde_json::json!({ "error": { "message": message } }));
+    }
+    // A reader that is gone has nothing to be told.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
 }
 
 /// Writes a completion script to standard output.

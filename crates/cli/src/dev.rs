@@ -140,7 +140,7 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     announce(&sources, server.address(), began);
 
     let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(server.run(Arc::clone(&edge), stopped));
+    let serving = tokio::spawn(server.run(Arc::clone(&edge), None, stopped));
     let reloading = (!arguments.no_watch).then(|| tokio::spawn(reload(edge, sources, arguments.env.clone())));
     tokio::select! {
         _ = terminate.recv() => {}

@@ -8,6 +8,7 @@ mod dev;
 mod machine;
 mod platform;
 mod runner;
+mod security;
 mod settings;
 mod sources;
 mod terminal;
@@ -21,7 +22,11 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return cli::mistaken(&error),
+    };
+    match cli.command {
         Command::Dev(arguments) => dev::main(arguments),
         Command::Up(command) => up::main(command),
         Command::Config(arguments) => settings::main(&arguments),

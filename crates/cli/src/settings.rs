@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use selvedge_outbound::AllowRule;
+use selvedge_tls::{LETS_ENCRYPT, Pair, Source as CertificateSource};
 
 pub use arguments::{ConfigArguments, UpArguments};
 pub use error::SettingsError;
@@ -24,8 +25,6 @@ use value::{Found, Source};
 
 /// Read where no `--config` names another, in the working folder or else in the data folder.
 const FILE_NAME: &str = "selvedge.toml";
-/// Let's Encrypt, whose certificates browsers trust.
-const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// All that `selvedge up` may be told.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +38,8 @@ pub struct UpSettings {
     pub domain: String,
     /// Where clients reach the API, if that is not where it listens. No slash at its end.
     pub public_url: Option<String>,
-    pub tls: Vec<CertificateFiles>,
+    /// Where the operator's certificates are.
+    pub tls: Vec<CertificateSource>,
     pub acme: Option<AcmeSettings>,
     /// The key that secrets are sealed with.
     pub secrets_key: PathBuf,
@@ -55,13 +55,6 @@ pub struct UpSettings {
     pub log_format: LogFormat,
     /// How long requests under way may take after the order to stop.
     pub drain: Duration,
-}
-
-/// A certificate chain and its key, both PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFiles {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
 }
 
 /// Where certificates are fetched from.
@@ -176,7 +169,7 @@ fn settings(values: &Values<'_>) -> Result<UpSettings, SettingsError> {
         api: values.one(&table::API, value::address)?.unwrap_or(table::API_DEFAULT),
         domain: values.one(&table::DOMAIN, value::domain)?.unwrap_or_else(|| table::DOMAIN_DEFAULT.to_owned()),
         public_url: values.one(&table::PUBLIC_URL, value::url)?,
-        tls: values.all(&table::TLS, |text| certificate_files(values, text))?,
+        tls: values.all(&table::TLS, |text| certificates(values, text))?,
         acme: acme(values)?,
         allow_net: values.all(&table::ALLOW_NET, |text| text.parse().map_err(reason))?,
         instances: values.one(&table::INSTANCES, |text| value::number(text, 1, table::INSTANCES_MAX))?,
@@ -197,16 +190,18 @@ fn settings(values: &Values<'_>) -> Result<UpSettings, SettingsError> {
     Ok(settings)
 }
 
-fn certificate_files(values: &Values<'_>, text: &str) -> Result<CertificateFiles, String> {
-    let (certificate, key) = value::pair(text)?;
+fn certificates(values: &Values<'_>, text: &str) -> Result<CertificateSource, String> {
     let beside = |path: &str| values.found(&table::TLS).map_or_else(|| PathBuf::from(path), |found| found.beside(path));
-    Ok(CertificateFiles { certificate: beside(certificate), key: beside(key) })
+    Ok(match value::certificates(text)? {
+        (chain, Some(key)) => CertificateSource::Pair(Pair { chain: beside(chain), key: beside(key) }),
+        (path, None) => CertificateSource::Path(beside(path)),
+    })
 }
 
 fn acme(values: &Values<'_>) -> Result<Option<AcmeSettings>, SettingsError> {
     let on = values.one(&table::ACME, value::switch)?.unwrap_or(false);
     let settings = AcmeSettings {
-        directory: values.one(&table::ACME_DIRECTORY, value::url)?.unwrap_or_else(|| ACME_DIRECTORY.to_owned()),
+        directory: values.one(&table::ACME_DIRECTORY, value::url)?.unwrap_or_else(|| LETS_ENCRYPT.to_owned()),
         contact: values.all(&table::ACME_CONTACT, value::mail_address)?,
         root: values.path(&table::ACME_ROOT)?,
     };

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use crate::cli::UpCommand;
 use crate::machine::{self, MachineError};
 use crate::platform::{Here, Key, Telemetry};
+use crate::security::{self, SecurityError};
 use crate::settings::{LogFormat, Resolved, SettingsError, UpSettings};
 use crate::terminal;
 
@@ -59,6 +60,13 @@ enum UpError {
     Server(#[from] selvedge_edge::ServerError),
     #[error(transparent)]
     Api(#[from] selvedge_api::ApiServerError),
+    #[error(
+        "the key that secrets were sealed with is not at {}: bring it back, or say where it is with --secrets-key",
+        .path.display()
+    )]
+    NoKey { path: PathBuf },
+    #[error("HTTPS cannot be served")]
+    Security(#[from] SecurityError),
     #[error("signals cannot be received")]
     Signal(#[source] std::io::Error),
 }
@@ -71,6 +79,9 @@ struct Addresses {
     https: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     api: Option<SocketAddr>,
+    /// By which clients reach the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
     pid: u32,
@@ -116,7 +127,10 @@ async fn up(settings: UpSettings, edge_only: bool) -> Result<(), UpError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(UpError::Signal)?;
     make_data_folder(&settings.data)?;
     // Before anything is changed: a port that is taken ends this here.
-    let server = Server::bind(settings.http).await?;
+    let mut server = Server::bind(settings.http).await?.drain_max(settings.drain);
+    if let Some(https) = settings.https {
+        server = server.bind_secure(https).await?;
+    }
     let api = if edge_only { None } else { Some(ApiServer::bind(settings.api).await?) };
 
     let (tails, metrics) = (Tails::new(), Arc::new(Metrics::new()));
@@ -124,7 +138,9 @@ async fn up(settings: UpSettings, edge_only: bool) -> Result<(), UpError> {
     let (runners, stuck) = machine::runners()?;
     let outbound = machine::outbound(settings.allow_net.clone())?;
     let edge = Edge::new(edge_config(&settings), runners, stuck, outbound, Arc::clone(&telemetry) as _);
-    let key = SecretsKey::load_or_create(&settings.secrets_key)?;
+    let (security, _watch) = security::start(&settings, &edge)?.unzip();
+    let api = api.map(|api| security::secure_api(api, security.as_ref()));
+    let key = secrets_key(&settings)?;
     let fabric = if edge_only { None } else { Some(open_fabric(&settings.data).await?) };
     let secrets = Arc::new(Key(key.clone()));
     let replica = Replica::open(&settings.data.join("edge"), Arc::clone(&edge), fabric.clone(), secrets).await?;
@@ -134,19 +150,20 @@ async fn up(settings: UpSettings, edge_only: bool) -> Result<(), UpError> {
     let control = match (api, fabric) {
         (Some(api), Some(fabric)) => {
             let opened = open_control(&settings, key, fabric, &replica).await?;
-            Some(control_side(&settings, opened, api, server.address(), &tails, &metrics))
+            Some(control_side(&settings, opened, api, &server, &tails, &metrics))
         }
         _ => None,
     };
-    tasks.spawn(Clockwork::new(Arc::clone(&replica), Arc::clone(&telemetry) as _).run());
+    let clockwork = tokio::spawn(Clockwork::new(Arc::clone(&replica), Arc::clone(&telemetry) as _).run());
     tasks.spawn(sweep(Arc::clone(&replica)));
     tasks.spawn(count(Arc::clone(&edge), tails, metrics));
 
     let (stop, stopped) = watch::channel(false);
     let addresses = Addresses {
         http: server.address(),
-        https: None,
+        https: server.secure_address(),
         api: control.as_ref().map(|side| side.server.address()),
+        api_url: control.as_ref().map(|side| api_url(&settings, &side.server)),
         account: match &control {
             Some(side) => side.control.first_account().await?.map(|account| account.to_string()),
             None => None,
@@ -155,7 +172,7 @@ async fn up(settings: UpSettings, edge_only: bool) -> Result<(), UpError> {
     };
     write_addresses(&settings.data, &addresses)?;
     announce(&settings, &addresses, control.as_ref().and_then(|side| side.first_start.as_ref()), began);
-    let serving = tokio::spawn(server.run(edge, stopped.clone()));
+    let serving = tokio::spawn(server.run(edge, security, stopped.clone()));
     let mut answering = None;
     if let Some(side) = control {
         tasks.spawn(maintain(Arc::clone(&side.control)));
@@ -167,6 +184,8 @@ async fn up(settings: UpSettings, edge_only: bool) -> Result<(), UpError> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping: what was accepted is answered first");
+    // What begins now would be cut off.
+    clockwork.abort();
     // A receiver that is gone has stopped already.
     let _ = stop.send(true);
     let drained = tokio::time::timeout(settings.drain, async {
@@ -208,6 +227,16 @@ fn make_data_folder(data: &Path) -> Result<(), UpError> {
     made.map_err(|source| UpError::Data { path: data.to_owned(), source })
 }
 
+/// The key that secrets are sealed with. It is made at the first start alone: a new one opens nothing that is there.
+fn secrets_key(settings: &UpSettings) -> Result<SecretsKey, UpError> {
+    let path = &settings.secrets_key;
+    let used = ["fabric", "edge"].iter().any(|folder| settings.data.join(folder).exists());
+    if used && !path.exists() {
+        return Err(UpError::NoKey { path: path.clone() });
+    }
+    Ok(SecretsKey::load_or_create(path)?)
+}
+
 fn edge_config(settings: &UpSettings) -> EdgeConfig {
     EdgeConfig {
         domain: settings.domain.clone(),
@@ -246,16 +275,16 @@ fn control_side(
     settings: &UpSettings,
     opened: Opened,
     server: ApiServer,
-    http: SocketAddr,
+    edge: &Server,
     tails: &Tails,
     metrics: &Arc<Metrics>,
 ) -> ControlSide {
     let Opened { control, first_start } = opened;
     let readiness = Readiness::default();
     readiness.block("edge", "it is taking in what is deployed");
-    let (scheme, address, usual) = match settings.https {
+    let (scheme, address, usual) = match edge.secure_address() {
         Some(https) => ("https", https, 443),
-        None => ("http", http, 80),
+        None => ("http", edge.address(), 80),
     };
     let config = ApiConfig {
         scheme: scheme.into(),
@@ -265,6 +294,11 @@ fn control_side(
     };
     let state = ApiState::new(Arc::clone(&control), tails.clone(), Arc::clone(metrics), config, readiness.clone());
     ControlSide { control, first_start, server, state: Arc::new(state), readiness }
+}
+
+fn api_url(settings: &UpSettings, server: &ApiServer) -> String {
+    let scheme = if server.is_secured() { "https" } else { "http" };
+    settings.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", server.address()))
 }
 
 /// Says that the platform is ready once the edge serves all that is deployed.
@@ -326,11 +360,13 @@ fn announce(settings: &UpSettings, addresses: &Addresses, first_start: Option<&F
         settings.data.display()
     ));
     terminal::note(&format!("  workers  http://<worker>.{}:{port}/", settings.domain));
-    let Some(api) = addresses.api else {
+    if let Some(https) = addresses.https {
+        terminal::note(&format!("           https://<worker>.{}:{}/", settings.domain, https.port()));
+    }
+    let Some(api) = &addresses.api_url else {
         terminal::note("  no API: this serves what was deployed before, and takes in no change");
         return;
     };
-    let api = settings.public_url.clone().unwrap_or_else(|| format!("http://{api}"));
     terminal::note(&format!("  API      {api}"));
     let Some(first) = first_start else {
         return;

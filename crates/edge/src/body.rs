@@ -143,6 +143,9 @@ impl Drop for DoorBody {
             return;
         }
         if let Some(inbound) = self.inbound.take() {
+            if let Some(late) = &self.late {
+                late.abandoned();
+            }
             inbound.cancel(&Reset::new(ResetCode::Cancelled, "the client went away"));
         }
     }

@@ -1,5 +1,6 @@
-//! One client's connection: HTTP/1.1, or HTTP/2 with prior knowledge.
+//! One client's connection by TCP: HTTP/1.1 or HTTP/2.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -17,64 +18,58 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
-use crate::edge::Edge;
-use crate::server::answer;
+use crate::answer::{Common, HEAD_BYTES_MAX, Peer, answer};
+use crate::body::EdgeBody;
+use crate::client_body::ClientBody;
 
-/// The most that a request's head may take: 64 KiB.
-pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How long a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Streams that one HTTP/2 connection may have open at once.
-const H2_STREAMS_MAX: u32 = 256;
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Streams that one connection of HTTP/2 or HTTP/3 may have open at once.
+pub const STREAMS_MAX: u32 = 256;
+/// How often a client of HTTP/2 is asked whether it is there still, and how long it may take to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How an HTTP/2 connection begins, and no request of HTTP/1.1.
 const H2_PREFACE: &[u8; 3] = b"PRI";
 /// How often the first bytes are looked at while they could be the beginning of either.
 const SNIFF_INTERVAL: Duration = Duration::from_millis(5);
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// What connections have in common.
+/// What a connection has of the server that accepted it.
 #[derive(Clone)]
 pub struct Shared {
-    pub edge: Arc<Edge>,
+    pub common: Arc<Common>,
     /// Turns true when no further request is to be accepted.
     pub draining: watch::Receiver<bool>,
     /// Held until the connection is over.
     pub _alive: mpsc::Sender<()>,
 }
 
+/// Which protocol the client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    Http2,
+}
+
+// === impl Shared ===
+
 impl Shared {
     /// Resolves when no further request is to be accepted.
-    async fn drain(&mut self) {
+    pub async fn drain(&mut self) {
         // A server that is gone drains no more.
         let _ = self.draining.wait_for(|draining| *draining).await;
     }
 }
 
-/// Serves a connection in a task of its own.
-pub fn spawn(shared: Shared, stream: TcpStream, client: SocketAddr) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
-    }
-    tokio::spawn(async move {
-        if let Err(error) = serve(shared, stream, client).await {
-            tracing::debug!(%error, "a connection ended badly");
-        }
-    });
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
-    Http1,
-    Http2,
-}
-
-async fn serve(mut shared: Shared, stream: TcpStream, client: SocketAddr) -> Result<(), hyper::Error> {
+/// Serves a connection without TLS.
+pub async fn serve(mut shared: Shared, stream: TcpStream, client: SocketAddr) -> Result<(), hyper::Error> {
     let sniffed = tokio::select! {
         sniffed = tokio::time::timeout(HEAD_TIMEOUT, sniff(&stream)) => sniffed,
         () = shared.drain() => return Ok(()),
     };
-    let version = match sniffed {
-        Ok(Ok(Some(version))) => version,
+    let protocol = match sniffed {
+        Ok(Ok(Some(protocol))) => protocol,
         Ok(_) => return Ok(()),
         Err(_) => {
             let mut said = [0; H2_PREFACE.len()];
@@ -85,45 +80,81 @@ async fn serve(mut shared: Shared, stream: TcpStream, client: SocketAddr) -> Res
             return Ok(());
         }
     };
-    let edge = Arc::clone(&shared.edge);
-    let service = service_fn(move |request: Request<Incoming>| answer(Arc::clone(&edge), request, client));
-    match version {
-        Version::Http1 => {
+    let peer = Peer::new(client.ip(), None);
+    match protocol {
+        Protocol::Http1 => {
             let late = Arc::new(AtomicBool::new(false));
-            let socket = TokioIo::new(Socket { stream, late: Arc::clone(&late), asked: false });
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
-            let mut connection = pin!(builder.serve_connection(socket, service).with_upgrades());
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = shared.drain() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.as_mut().await
-                }
-            };
-            late.store(ended.as_ref().is_err_and(hyper::Error::is_timeout), Ordering::Relaxed);
-            ended
+            let socket = Socket { stream, late: Arc::clone(&late), asked: false };
+            serve_http1(&mut shared, peer, socket, &late).await
         }
-        Version::Http2 => {
-            let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(H2_STREAMS_MAX)
-                .max_header_list_size(HEAD_BYTES_MAX as u32);
-            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = shared.drain() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.as_mut().await
-                }
-            }
+        Protocol::Http2 => serve_http2(&mut shared, peer, stream).await,
+    }
+}
+
+/// Serves requests by HTTP/1.1. `late` turns true if the client did not end its head in time.
+pub async fn serve_http1(
+    shared: &mut Shared,
+    peer: Peer,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    late: &AtomicBool,
+) -> Result<(), hyper::Error> {
+    let common = Arc::clone(&shared.common);
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
+    let service = service_fn(move |request| hear(Arc::clone(&common), peer, request));
+    let connection = builder.serve_connection(TokioIo::new(socket), service).with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = until_drained(shared, connection.as_mut(), |connection| connection.graceful_shutdown()).await;
+    late.store(ended.as_ref().is_err_and(hyper::Error::is_timeout), Ordering::Relaxed);
+    ended
+}
+
+/// Serves requests by HTTP/2.
+pub async fn serve_http2(
+    shared: &mut Shared,
+    peer: Peer,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<(), hyper::Error> {
+    let common = Arc::clone(&shared.common);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    let service = service_fn(move |request| hear(Arc::clone(&common), peer, request));
+    let connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    until_drained(shared, connection, |connection| connection.graceful_shutdown()).await
+}
+
+/// Runs a connection to its end; in a drain, to the end of what it has.
+async fn until_drained<C: Future>(
+    shared: &mut Shared,
+    mut connection: Pin<&mut C>,
+    finish: impl FnOnce(Pin<&mut C>),
+) -> C::Output {
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shared.drain() => {
+            finish(connection.as_mut());
+            connection.await
         }
     }
 }
 
+async fn hear(
+    common: Arc<Common>,
+    peer: Peer,
+    mut request: Request<Incoming>,
+) -> Result<Response<EdgeBody>, Infallible> {
+    let upgrade = request.headers().contains_key(http::header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let (parts, body) = request.into_parts();
+    Ok(answer(&common, peer, parts, ClientBody::Hyper(body), upgrade).await)
+}
+
 /// Which protocol the client speaks, by its first bytes; none if it closed before.
-async fn sniff(stream: &TcpStream) -> io::Result<Option<Version>> {
+async fn sniff(stream: &TcpStream) -> io::Result<Option<Protocol>> {
     let mut first = [0; H2_PREFACE.len()];
     loop {
         let length = stream.peek(&mut first).await?;
@@ -132,10 +163,10 @@ async fn sniff(stream: &TcpStream) -> io::Result<Option<Version>> {
             return Ok(None);
         }
         if !H2_PREFACE.starts_with(seen) {
-            return Ok(Some(Version::Http1));
+            return Ok(Some(Protocol::Http1));
         }
         if length == H2_PREFACE.len() {
-            return Ok(Some(Version::Http2));
+            return Ok(Some(Protocol::Http2));
         }
         tokio::time::sleep(SNIFF_INTERVAL).await;
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use selvedge_cache::{CacheLimits, HttpCache};
-use selvedge_model::{Failure, Loaded, VersionId, WorkerKey, WorkerRecord};
+use selvedge_model::{AccountId, Failure, Loaded, VersionId, WorkerKey, WorkerRecord};
 use selvedge_outbound::Outbound;
 use selvedge_runner::{Reports, Runners, Stuck};
 
@@ -180,7 +180,12 @@ impl Edge {
 
     /// Events that are not over, of all workers.
     pub(crate) fn in_flight(&self) -> usize {
-        self.pools.read().values().map(|pool| pool.in_flight()).sum()
+        self.instances().iter().map(|instance| instance.in_flight()).sum()
+    }
+
+    /// Every instance that is there, those too whose version serves no more.
+    fn instances(&self) -> Vec<Arc<Instance>> {
+        self.isolates.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     /// The process that runs workers now: for those who watch it.
@@ -190,7 +195,8 @@ impl Edge {
 
     /// How many isolates there are, and how many events they have.
     pub fn load(&self) -> Load {
-        Load { isolates: self.isolates.lock().len(), in_flight: self.in_flight(), workers: self.table.read().len() }
+        let isolates = self.isolates.lock().len();
+        Load { isolates, in_flight: self.in_flight(), workers: self.table.read().len() }
     }
 
     // === workers without a control plane ===
@@ -278,6 +284,14 @@ impl Edge {
     /// Serves a worker as its record says from now on. Its versions are loaded from `versions` as they are asked for.
     pub fn set_worker(&self, record: WorkerRecord, versions: &Arc<dyn Versions>) {
         let key = WorkerKey::new(record.account.clone(), record.name.clone());
+        if self.restore_worker(record, versions) {
+            self.records.deployed(&key);
+        }
+    }
+
+    /// The same for a worker that was deployed before this edge began. Gives whether another deployment serves now.
+    pub fn restore_worker(&self, record: WorkerRecord, versions: &Arc<dyn Versions>) -> bool {
+        let key = WorkerKey::new(record.account.clone(), record.name.clone());
         let mut table = self.table.write();
         let before = table.site(&key).cloned();
         let site = Arc::new(Site::of_record(record, Some(Arc::clone(versions)), |version| {
@@ -299,11 +313,13 @@ impl Edge {
                 slot.retire();
             }
         }
+        site.deployment().is_some() && site.deployment() != before.as_ref().and_then(|before| before.deployment())
     }
 
     /// Serves a worker no more.
     pub fn remove_worker(&self, key: &WorkerKey) {
         let before = self.table.write().remove(key);
+        self.records.removed(key);
         before.iter().flat_map(|site| site.slots()).for_each(|slot| slot.retire());
         self.previews.lock().retain(|(worker, _), slot| {
             if worker == key {
@@ -311,6 +327,13 @@ impl Edge {
             }
             worker != key
         });
+    }
+
+    /// Less specific routes do not count where these patterns of an account match, from now on.
+    pub fn set_exclusions(&self, account: &AccountId, patterns: &[String]) {
+        // The control plane checked them; one that a newer one understands is none here.
+        let patterns = patterns.iter().filter_map(|pattern| pattern.parse().ok()).collect();
+        self.table.write().set_exclusions(account, patterns);
     }
 
     /// The place of a version that is asked for by its own name.
@@ -461,8 +484,8 @@ impl Edge {
     /// Ends the events that take longer than they may.
     fn end_overdue(&self) {
         let now = Instant::now();
-        for pool in self.pools.read().values() {
-            pool.end_overdue(now);
+        for instance in self.instances() {
+            instance.end_overdue(now);
         }
     }
 

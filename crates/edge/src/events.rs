@@ -14,7 +14,11 @@ use crate::head;
 use crate::pages;
 use crate::pool::Pool;
 use crate::requests;
+use crate::slot::Slot;
 use crate::watch::{self, Watch};
+
+/// The outcome that an isolate tells of an event whose `waitUntil` failed.
+const FAILED: &[u8] = b"exception";
 
 /// Why an event that no client sent did not run to its end.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -23,10 +27,17 @@ pub enum EventError {
     NoWorker,
     #[error("its version cannot be loaded: {0}")]
     NoVersion(#[from] crate::slot::NoVersion),
+    #[error("its version is static files alone, without code")]
+    NoCode,
     #[error("{}", pages::sentence(.0))]
     Failed(Failure),
+    #[error("its handler went well, and something that it left to waitUntil() failed")]
+    Late,
     #[error("{0}")]
     Lost(String),
+    /// It never began, and may be tried again.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 impl EventError {
@@ -34,6 +45,7 @@ impl EventError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Failed(failure) => watch::outcome_of(failure),
+            Self::Late => Outcome::Exception,
             _ => Outcome::Unknown,
         }
     }
@@ -43,7 +55,8 @@ impl From<NoAnswer> for EventError {
     fn from(error: NoAnswer) -> Self {
         match error {
             NoAnswer::Failed(failure) => Self::Failed(failure),
-            NoAnswer::Lost(reason) | NoAnswer::Unavailable(reason) => Self::Lost(reason),
+            NoAnswer::Lost(reason) => Self::Lost(reason),
+            NoAnswer::Unavailable(reason) => Self::Unavailable(reason),
             NoAnswer::Cancelled => Self::Lost("it was cancelled".into()),
         }
     }
@@ -54,15 +67,25 @@ impl Edge {
     /// in milliseconds since 1970.
     pub async fn scheduled(self: &Arc<Self>, worker: &WorkerKey, cron: &str, time_ms: u64) -> Result<(), EventError> {
         let pool = self.pool_of(worker).await?;
-        scheduled(self, &pool, cron, time_ms).await?;
-        Ok(())
+        if !pool.deployed.has_code() {
+            return Err(EventError::NoCode);
+        }
+        let answered = scheduled(self, &pool, cron, time_ms).await?;
+        // The body of the answer is the outcome of all that the event did.
+        let failed = answered.reply.body.complete().is_some_and(|outcome| outcome == FAILED);
+        if failed { Err(EventError::Late) } else { Ok(()) }
     }
 
     /// A version of a worker that serves now.
     pub(crate) async fn pool_of(self: &Arc<Self>, worker: &WorkerKey) -> Result<Arc<Pool>, EventError> {
+        Ok(self.slot_of(worker)?.pool(self).await?)
+    }
+
+    /// The place of a version of a worker that serves now.
+    fn slot_of(&self, worker: &WorkerKey) -> Result<Arc<Slot>, EventError> {
         let site = self.site(worker).ok_or(EventError::NoWorker)?;
         let chosen = site.choose(&HeaderMap::new(), self.request_id()).ok_or(EventError::NoWorker)?;
-        Ok(chosen.slot.pool(self).await?)
+        Ok(chosen.slot)
     }
 
     /// The workers that are told what became of a worker's events.
@@ -71,7 +94,7 @@ impl Edge {
         site.and_then(|site| Some(site.record.as_ref()?.tail_consumers.clone())).unwrap_or_default()
     }
 
-    /// Tells workers what became of an event of another of their account.
+    /// Tells workers what became of an event of another of their account. One that does not keep up misses events.
     pub(crate) fn tell_consumers(self: &Arc<Self>, of: &TraceOf, consumers: Vec<WorkerName>, trace: Arc<Trace>) {
         let Ok(body) = serde_json::to_vec(&[&*trace]) else {
             return;
@@ -79,12 +102,24 @@ impl Edge {
         let body = Bytes::from(body);
         for consumer in consumers {
             let key = WorkerKey::new(of.account.clone(), consumer);
+            let slot = match self.slot_of(&key) {
+                Ok(slot) => slot,
+                Err(error) => {
+                    tracing::debug!(worker = %key, %error, "a tail worker was not told of an event");
+                    continue;
+                }
+            };
+            let Some(telling) = slot.tell(body.len()) else {
+                tracing::debug!(worker = %key, "a tail worker is too slow: it was not told of an event");
+                continue;
+            };
             let (edge, body) = (Arc::clone(self), body.clone());
             let producer = of.worker.clone();
             tokio::spawn(async move {
-                if let Err(error) = tail(&edge, &key, &producer, body).await {
+                if let Err(error) = tail(&edge, &slot, &producer, body).await {
                     tracing::debug!(worker = %key, %error, "a tail worker was not told of an event");
                 }
+                drop(telling);
             });
         }
     }
@@ -105,14 +140,17 @@ async fn scheduled(edge: &Arc<Edge>, pool: &Arc<Pool>, cron: &str, time_ms: u64)
 }
 
 /// `body` is the JSON of an array of traces.
-async fn tail(edge: &Arc<Edge>, consumer: &WorkerKey, producer: &WorkerName, body: Bytes) -> Result<(), EventError> {
-    let pool = edge.pool_of(consumer).await?;
+async fn tail(edge: &Arc<Edge>, consumer: &Arc<Slot>, producer: &WorkerName, body: Bytes) -> Result<(), EventError> {
+    let pool = consumer.pool(edge).await?;
+    if !pool.deployed.has_code() {
+        return Err(EventError::NoCode);
+    }
     let id = edge.request_id();
     let meta = serde_json::json!({ "id": id.to_string() }).to_string();
     let event =
         || TraceEvent::Tail { consumed_events: vec![ConsumedEvent { script_name: producer.as_str().to_owned() }] };
     // A tail worker's own events are not told to tail workers: they would go round for ever.
-    let watch = Watch::begin_untold(edge, &pool.deployed, id, event);
+    let watch = Watch::begin_untold(edge, &pool.deployed, id, None, event);
     let head = head::open("tail", "", "", &meta, &HeaderMap::new(), &[])
         .map_err(|error| EventError::Lost(error.to_string()))?;
     dispatch::send(edge, &pool, id, &head, EventBody::Whole(body), watch.as_ref()).await?;

@@ -9,17 +9,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Uri};
-use selvedge_assets::AssetRequest;
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use selvedge_assets::{Answer, AssetRequest, Decision};
 use selvedge_door::{Head, Inbound, Outbound, Reset, ResetCode};
-use selvedge_model::{Failure, TraceEvent, TraceRequest};
+use selvedge_model::{Failure, TraceEvent, TraceRequest, WorkerKey};
 use selvedge_outbound::{Denied, FetchOptions, RedirectMode, RequestBody};
 use serde::Deserialize;
+use url::Url;
 
 use crate::admit;
 use crate::body::DoorBody;
 use crate::cached;
 use crate::connections;
+use crate::deployed::Assets;
 use crate::dispatch::{self, EventBody, NoAnswer};
 use crate::edge::Edge;
 use crate::events::EventError;
@@ -226,7 +228,7 @@ async fn service(ask: &Ask, kind: &str, binding: &str, body: Inbound) {
         return ask.fail(&format!("this worker has no service binding \"{binding}\""));
     };
     let key = ask.instance.deployed.key.sibling(target.worker);
-    let pool = match ask.edge.pool_of(&key).await {
+    let pool = match pool_for(ask, &key).await {
         Ok(pool) => pool,
         Err(EventError::NoWorker) => {
             let name = &key.worker;
@@ -235,7 +237,33 @@ async fn service(ask: &Ask, kind: &str, binding: &str, body: Inbound) {
         }
         Err(error) => return ask.fail(&error.to_string()),
     };
+    // Its files answer before its code, as they do for clients.
+    if kind == "fetch"
+        && target.entrypoint.is_none()
+        && !ask.meta.websocket
+        && let Some(assets) = &pool.deployed.assets
+        && let Some((method, headers, url)) = wanted(ask)
+    {
+        let request = asset_request(&method, &headers, &url);
+        if let Decision::Answer(answer) = assets.set.decide(&request) {
+            return give(ask, assets, &request, answer).await;
+        }
+    }
+    if !pool.deployed.has_code() {
+        let name = &key.worker;
+        return ask.fail(&format!("the worker \"{name}\" is static files alone: it answers fetch() and nothing else"));
+    }
     worker(ask, kind, &pool, target.entrypoint.as_deref(), target.props, body).await;
+}
+
+/// The version of another worker that the ask gets: a key or an override that it carries counts, as a client's does.
+/// <https://developers.cloudflare.com/workers/versions-and-deployments/gradual-deployments/version-affinity/>
+async fn pool_for(ask: &Ask, key: &WorkerKey) -> Result<Arc<Pool>, EventError> {
+    let site = ask.edge.site(key).ok_or(EventError::NoWorker)?;
+    // Headers that are none fail the ask later, with a message.
+    let headers = head::headers(&ask.head, 4).unwrap_or_default();
+    let chosen = site.choose(&headers, ask.edge.request_id()).ok_or(EventError::NoWorker)?;
+    Ok(chosen.slot.pool(&ask.edge).await?)
 }
 
 async fn loopback(ask: &Ask, kind: &str, entrypoint: &str, body: Inbound) {
@@ -285,7 +313,9 @@ async fn worker(
         Some(method) if kind == "rpc" => TraceEvent::Rpc { rpc_method: method.clone() },
         _ => TraceEvent::Fetch { request: trace_request(ask), response: None },
     };
-    let watch = Watch::begin(&ask.edge, &pool.deployed, id, entrypoint, event);
+    let untold = ask.instance.watch(ask.meta.event).is_some_and(|watch| watch.is_untold());
+    let begin = if untold { Watch::begin_untold } else { Watch::begin };
+    let watch = begin(&ask.edge, &pool.deployed, id, entrypoint, event);
     match dispatch::send(&ask.edge, pool, id, &head, body, watch.as_ref()).await {
         Ok(answered) => {
             let reply = answered.reply;
@@ -323,16 +353,30 @@ async fn assets(ask: &Ask, binding: &str) {
     let Some(assets) = deployed.assets.as_ref().filter(|assets| assets.binding.as_deref() == Some(binding)) else {
         return ask.fail(&format!("this worker has no assets binding \"{binding}\""));
     };
-    let (Ok(method), Ok(headers), Ok(url)) =
-        (Method::from_bytes(ask.head.field(1)), head::headers(&ask.head, 4), url::Url::parse(ask.head.text(2)))
-    else {
+    let Some((method, headers, url)) = wanted(ask) else {
         return ask.fail("the request to the assets binding is not a valid one");
     };
+    let request = asset_request(&method, &headers, &url);
+    let answer = assets.set.answer(&request);
+    give(ask, assets, &request, answer).await;
+}
+
+/// What is asked of files: method, headers and URL.
+fn wanted(ask: &Ask) -> Option<(Method, HeaderMap, Url)> {
+    let mut headers = head::headers(&ask.head, 4).ok()?;
+    // Inside, bodies are plain: a client's wish that came along with its request is none of the worker's.
+    headers.remove(header::ACCEPT_ENCODING);
+    Some((Method::from_bytes(ask.head.field(1)).ok()?, headers, Url::parse(ask.head.text(2)).ok()?))
+}
+
+fn asset_request<'a>(method: &'a Method, headers: &'a HeaderMap, url: &Url) -> AssetRequest<'a> {
     let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
     let path = format!("{}{query}", url.path());
-    let request = AssetRequest::new(&method, url.scheme(), url.authority(), &path, &headers);
-    let answer = assets.set.answer(&request);
-    let response = requests::asset(assets, &request, answer).await;
+    AssetRequest::new(method, url.scheme(), url.authority(), &path, headers)
+}
+
+async fn give(ask: &Ask, assets: &Assets, request: &AssetRequest<'_>, answer: Answer) {
+    let response = requests::asset(assets, request, answer).await;
     let (parts, body) = response.into_parts();
     if let Some(outbound) = ask.start(parts.status, "", &parts.headers) {
         relay::send(body, outbound).await;

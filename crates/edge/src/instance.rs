@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 use selvedge_door::{Driver, Event, Mux, Reset, ResetCode, Side};
 use selvedge_model::{Exception, Failure, LimitName, Ready};
 use selvedge_runner::{Ordered, Stuck};
+use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::deployed::Deployed;
@@ -126,8 +127,17 @@ impl Instance {
     }
 
     /// Who notes what a live event does.
-    fn watch(&self, stream: u32) -> Option<Arc<Watch>> {
+    pub fn watch(&self, stream: u32) -> Option<Arc<Watch>> {
         self.live.lock().get(&stream)?.watch.clone()
+    }
+
+    /// Its limits ended it: so ends what its events still did, having answered.
+    fn fail_answered(&self, failure: &Failure) {
+        let live = self.live.lock();
+        let answered = live.values().filter(|live| live.deadline.is_none());
+        for (request_id, watch) in answered.filter_map(|live| Some((live.request_id, live.watch.as_ref()?))) {
+            watch.failed(&failure.clone().of_request(&request_id.to_string()));
+        }
     }
 
     /// The event has its answer: its time is no longer counted.
@@ -238,6 +248,8 @@ impl Instance {
     /// Acts on what the event's subrequests have used.
     pub fn with_use<T>(&self, event: u32, act: impl FnOnce(&mut EventUse) -> T) -> T {
         let connections = self.deployed.version.manifest.limits.connections as usize;
+        // An isolate that makes events up counts as one that asks outside of any.
+        let event = if self.live.lock().contains_key(&event) { event } else { 0 };
         let mut events = self.events.lock();
         act(events
             .entry(event)
@@ -287,6 +299,7 @@ async fn drive(edge: Arc<Edge>, instance: Arc<Instance>, mut driver: Driver, mut
                 if let Ok(failure) = serde_json::from_slice::<Failure>(&reason) {
                     let failure = instance.deployed.map(failure);
                     tracing::debug!(?failure, "an isolate was ended by its limits");
+                    instance.fail_answered(&failure);
                 }
             }
             Ok(Event::Reset { .. } | Event::Load(_)) => {}
@@ -310,34 +323,42 @@ fn log(edge: &Edge, instance: &Instance, stream: u32, record: &[u8]) {
         message: Vec<String>,
         /// What was logged, where it is more than text.
         #[serde(default)]
-        values: Option<Vec<serde_json::Value>>,
+        values: Option<Vec<Value>>,
         /// The exception that this record is of, which no answer tells of.
         #[serde(default)]
         exception: Option<Exception>,
+        /// Said in the place of what is left out.
+        #[serde(default)]
+        limit: Option<serde::de::IgnoredAny>,
     }
     let bytes = record.len();
     let Ok(record) = serde_json::from_slice::<Record>(record) else {
         return;
     };
+    let mapper = instance.deployed.source_mapper.as_ref();
+    let mapped = |text: String| match mapper {
+        Some(mapper) if text.contains("\n    at ") => mapper.stack(&text),
+        _ => text,
+    };
+    let message: Vec<String> = record.message.into_iter().map(mapped).collect();
     if let Some(watch) = instance.watch(stream) {
+        if record.limit.is_some() {
+            watch.truncated();
+        }
         match record.exception {
             Some(exception) => watch.threw(instance.deployed.map_exception(exception)),
             None if watch.wants_logs() => {
-                let texts = || record.message.iter().map(|text| text.as_str().into()).collect();
-                watch.log(&record.level, record.values.unwrap_or_else(texts), bytes);
+                let texts = || message.iter().map(|text| text.as_str().into()).collect();
+                let of_value = |value| match value {
+                    Value::String(text) => Value::String(mapped(text)),
+                    value => value,
+                };
+                let values = record.values.map(|values| values.into_iter().map(of_value).collect());
+                watch.log(&record.level, values.unwrap_or_else(texts), bytes);
             }
             None => {}
         }
     }
-    let mapper = instance.deployed.source_mapper.as_ref();
-    let message = record
-        .message
-        .into_iter()
-        .map(|line| match mapper {
-            Some(mapper) if line.contains("\n    at ") => mapper.stack(&line),
-            _ => line,
-        })
-        .collect();
     edge.records().log(LogRecord {
         worker: instance.deployed.version.manifest.worker.clone(),
         request_id: instance.request_id(stream),

@@ -17,9 +17,18 @@ pub struct Late {
     pub request_id: String,
     /// Held until the answer has been sent.
     pub watch: Option<Arc<Watch>>,
+    /// The client asked for the head alone: that it takes no body says nothing.
+    pub head_only: bool,
 }
 
 impl Late {
+    /// The client went away before it had the whole answer.
+    pub fn abandoned(&self) {
+        if let Some(watch) = self.watch.as_ref().filter(|_| !self.head_only) {
+            watch.cancelled();
+        }
+    }
+
     /// Records what ended an answer, where it is the worker's doing; gives it as a sentence.
     pub fn ended(&self, reset: &Reset) -> String {
         // An exception in a body was logged by the isolate.

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+mod answer;
 mod body;
 mod cached;
 mod client_body;
@@ -22,6 +23,7 @@ mod edge;
 mod events;
 mod head;
 mod host;
+mod http3;
 mod instance;
 mod late;
 mod pages;
@@ -30,6 +32,7 @@ mod rate_limits;
 mod records;
 mod relay;
 mod requests;
+mod secure;
 mod server;
 mod site;
 mod slot;
@@ -44,6 +47,7 @@ pub use events::EventError;
 pub use pages::sentence;
 pub use pool::NoInstance;
 pub use records::{Attention, Ended, LogRecord, Records};
+pub use secure::{Security, SecurityError};
 pub use server::{Server, ServerError};
 pub use site::Site;
 pub use slot::{NoVersion, Versions};

@@ -162,6 +162,9 @@ impl Pool {
             let mut instances = self.instances.write();
             instances.retain(|instance| instance.is_live());
             instances.push(Arc::clone(&instance));
+            drop(instances);
+            // It may have been forgotten meanwhile, and nobody would look after the instance.
+            edge.note_pool(self);
             return Ok(instance);
         }
         Err(NoInstance::Unavailable("the runner ended while the worker started".into()))
@@ -196,18 +199,6 @@ impl Pool {
         idle?.into_iter().min()
     }
 
-    /// Ends the events that should have had an answer by now.
-    pub fn end_overdue(&self, now: Instant) {
-        for instance in self.instances.read().iter() {
-            instance.end_overdue(now);
-        }
-    }
-
-    /// Events that are not over.
-    pub fn in_flight(&self) -> usize {
-        self.instances.read().iter().filter(|instance| instance.is_live()).map(|instance| instance.in_flight()).sum()
-    }
-
     /// How long it has had no instance.
     pub fn unused(&self) -> Duration {
         let mut since = self.empty_since.lock();
@@ -218,9 +209,10 @@ impl Pool {
         since.get_or_insert_with(Instant::now).elapsed()
     }
 
-    /// Whether nothing of it is left, nor will be.
-    pub fn is_over(&self) -> bool {
-        self.retired.load(Ordering::Acquire) && self.unused() >= RETIRED_IDLE_MAX
+    /// Whether nothing of it is left, nor will be. Instances that end only when they are done may still ask for others of
+    /// their version: each holds on to this weakly, and nobody else does.
+    pub fn is_over(self: &Arc<Self>) -> bool {
+        self.retired.load(Ordering::Acquire) && self.unused() >= RETIRED_IDLE_MAX && Arc::weak_count(self) == 0
     }
 
     /// Serves again.

@@ -64,6 +64,16 @@ pub trait Records: Send + Sync {
         let _ = time;
     }
 
+    /// Another deployment of a worker serves from now on.
+    fn deployed(&self, worker: &WorkerKey) {
+        let _ = worker;
+    }
+
+    /// A worker is there no more.
+    fn removed(&self, worker: &WorkerKey) {
+        let _ = worker;
+    }
+
     /// An event is over.
     fn ended(&self, ended: Ended<'_>) {
         drop(ended);

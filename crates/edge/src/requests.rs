@@ -56,7 +56,7 @@ pub async fn serve(edge: Arc<Edge>, inquiry: Inquiry) -> Response<EdgeBody> {
             &inquiry.parts.headers,
             StatusCode::BAD_REQUEST,
             "no_host",
-            "the request names no host: send a Host header",
+            "the request does not name one host: send one Host header, of a name and perhaps a port",
         );
     };
     let host = host_of(&authority).trim_end_matches('.').to_ascii_lowercase();
@@ -84,7 +84,8 @@ struct Target {
 async fn target(edge: &Arc<Edge>, inquiry: &Inquiry, host: &str, id: RequestId) -> Result<Target, Response<EdgeBody>> {
     let headers = &inquiry.parts.headers;
     let not_found = |message: &str| pages::plain(headers, StatusCode::NOT_FOUND, "no_worker", message);
-    let (slot, cookie) = match edge.find(inquiry.scheme, host, inquiry.parts.uri.path()) {
+    let wanted = inquiry.parts.uri.path_and_query().map_or("/", |wanted| wanted.as_str());
+    let (slot, cookie) = match edge.find(inquiry.scheme, host, wanted) {
         Found::Site(site) => match site.choose(headers, id) {
             Some(chosen) => (chosen.slot, chosen.cookie),
             None => return Err(not_found(&format!("the worker {} has no deployed version", site.key.worker))),
@@ -192,19 +193,32 @@ pub fn about<'a>(edge: &Edge, deployed: &'a Deployed, request_id: &'a str) -> Ab
     About { worker: &manifest.worker, version: &manifest.version, request_id, author: edge.config().author }
 }
 
+/// The host and port that a request is for: the target's own, where it has one (RFC 9112, section 3.2.2), else those of its
+/// one `Host` header. What is not just that would make another URL of the path that follows it.
 fn authority_of(parts: &Parts) -> Option<String> {
-    match parts.uri.authority() {
-        Some(authority) => Some(authority.as_str().to_owned()),
-        None => parts.headers.get(header::HOST)?.to_str().ok().filter(|host| !host.is_empty()).map(str::to_owned),
+    let mut said = parts.headers.get_all(header::HOST).iter();
+    let host = said.next();
+    if said.next().is_some() {
+        return None;
     }
+    let authority: http::uri::Authority = match parts.uri.authority() {
+        Some(authority) => authority.clone(),
+        None => host?.to_str().ok()?.parse().ok()?,
+    };
+    (!authority.host().is_empty() && !authority.as_str().contains('@')).then(|| authority.as_str().to_owned())
 }
 
 fn host_of(authority: &str) -> &str {
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    match host.rsplit_once(':') {
+    match authority.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
+        _ => authority,
     }
+}
+
+/// By whose hands a request came: what the client says of those before it, then the client.
+fn forwarded_for(headers: &HeaderMap, client: &str) -> String {
+    let said = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    said.chain([client]).collect::<Vec<_>>().join(", ")
 }
 
 /// What the worker is told of the request besides its head: the id, and `request.cf`.
@@ -222,12 +236,18 @@ fn meta_of(request_id: &str, version: http::Version, tls: TlsTerms) -> String {
 }
 
 /// What a tail shows of a request.
-fn trace_request(parts: &Parts, url: &str, meta: &str) -> TraceRequest {
+fn trace_request(parts: &Parts, url: &str, meta: &str, further: &[(&'static str, &str)]) -> TraceRequest {
+    let mut headers = parts.headers.clone();
+    for (name, value) in further {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(*name, value);
+        }
+    }
     let cf = serde_json::from_str(meta).ok().and_then(|mut meta: serde_json::Value| Some(meta.get_mut("cf")?.take()));
     TraceRequest {
         url: selvedge_telemetry::redacted_url(url),
         method: parts.method.as_str().to_owned(),
-        headers: selvedge_telemetry::redacted(&parts.headers),
+        headers: selvedge_telemetry::redacted(&headers),
         cf: cf.unwrap_or_default(),
     }
 }
@@ -251,12 +271,18 @@ async fn run(
         return failed(&edge, &inquiry.parts.headers, about, &failure);
     }
     let path = inquiry.parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let url = format!("{}://{authority}{path}", inquiry.scheme);
+    // `OPTIONS *` asks about the server as a whole.
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let url = format!("{}://{authority}{slash}{path}", inquiry.scheme);
     let client = inquiry.client.to_string();
+    let forwarded = forwarded_for(&inquiry.parts.headers, &client);
     let meta = meta_of(&request_id, inquiry.parts.version, inquiry.tls);
     let further = [
+        // What the request is for, whatever a header beside it says; HTTP/2 and 3 need not have one.
+        ("host", authority.as_str()),
         ("cf-connecting-ip", client.as_str()),
         ("x-real-ip", client.as_str()),
+        ("x-forwarded-for", forwarded.as_str()),
         ("x-forwarded-proto", inquiry.scheme),
         ("cf-ray", request_id.as_str()),
     ];
@@ -276,7 +302,7 @@ async fn run(
     } else {
         EventBody::Client(Upload::new(inquiry.body))
     };
-    let event = || TraceEvent::Fetch { request: trace_request(&inquiry.parts, &url, &meta), response: None };
+    let event = || TraceEvent::Fetch { request: trace_request(&inquiry.parts, &url, &meta, &further), response: None };
     let watch = Watch::begin(&edge, &deployed, id, None, event);
     match dispatch::send(&edge, &pool, id, &head, body, watch.as_ref()).await {
         Ok(answered) => {
@@ -360,6 +386,7 @@ fn response_of(
         deployed: Arc::clone(deployed),
         request_id: request_id.to_owned(),
         watch: watch.cloned(),
+        head_only: parts.method == http::Method::HEAD,
     };
     let upgrade = match upgrade {
         Some(upgrade) if status == StatusCode::SWITCHING_PROTOCOLS => {

@@ -1,83 +1,143 @@
-//! Listens, speaks HTTP/1.1 and HTTP/2 (with prior knowledge), and drains when told to stop.
+//! Listens for HTTP and HTTPS, by TCP and by QUIC, and drains when told to stop.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::request::Parts;
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use tokio::net::TcpListener;
+use http::HeaderValue;
+use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-use crate::body::EdgeBody;
-use crate::client_body::ClientBody;
-use crate::connection::{self, HEAD_BYTES_MAX, Shared};
+use crate::answer::Common;
+use crate::connection::{self, Shared};
 use crate::edge::Edge;
-use crate::pages;
-use crate::requests::{self, Inquiry, TlsTerms};
+use crate::http3::{self, CONNECTIONS_MAX};
+use crate::secure::{self, Security};
 
-/// How long a drain waits for the requests that it accepted.
+/// How long a drain waits for the requests that it accepted, unless told otherwise.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// How long connections are served as ever after the listener is closed: what clients sent before is read by then.
 const LAST_CALL: Duration = Duration::from_millis(100);
 /// How often a drain looks whether the last event is over.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// How often a free port is looked for that is free for TCP and UDP.
+const PORT_TRIES: usize = 16;
+/// How long a browser remembers where HTTP/3 is: a day.
+const ALT_SVC_SECONDS: u32 = 86_400;
 
 /// Why the edge does not listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("cannot listen on {address}")]
     Bind { address: SocketAddr, source: std::io::Error },
+    #[error("cannot listen for HTTP/3 on {address}, UDP")]
+    BindQuic { address: SocketAddr, source: std::io::Error },
 }
 
 /// A listening edge.
 pub struct Server {
-    listener: TcpListener,
+    http: TcpListener,
+    address: SocketAddr,
+    https: Option<Https>,
+    drain_max: Duration,
+}
+
+/// Where HTTPS is listened for: one port, of TCP and of UDP.
+struct Https {
+    tcp: TcpListener,
+    quic: Endpoint,
     address: SocketAddr,
 }
 
+// === impl Https ===
+
+impl Https {
+    async fn bind(address: SocketAddr) -> Result<Self, ServerError> {
+        let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            let (tcp, bound) = listen(address).await?;
+            match quic(bound) {
+                Ok(quic) => return Ok(Self { tcp, quic, address: bound }),
+                Err(source) if tries == 0 => return Err(ServerError::BindQuic { address: bound, source }),
+                // Somebody has the port that was free for TCP.
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let failed = |source| ServerError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Takes the port for QUIC; nobody is served yet.
+fn quic(address: SocketAddr) -> std::io::Result<Endpoint> {
+    let socket = UdpSocket::bind(address)?;
+    Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
+}
+
+// === impl Server ===
+
 impl Server {
-    /// Listens on `address`; port 0 takes a free one.
+    /// Listens for HTTP on `address`; port 0 takes a free one.
     pub async fn bind(address: SocketAddr) -> Result<Self, ServerError> {
-        let failed = |source| ServerError::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
+        let (http, address) = listen(address).await?;
+        Ok(Self { http, address, https: None, drain_max: DRAIN_MAX })
     }
 
-    /// Where it listens.
+    /// Listens for HTTPS too, on `address`; port 0 takes a free one.
+    pub async fn bind_secure(mut self, address: SocketAddr) -> Result<Self, ServerError> {
+        self.https = Some(Https::bind(address).await?);
+        Ok(self)
+    }
+
+    /// Waits for so long in a drain.
+    pub fn drain_max(self, drain_max: Duration) -> Self {
+        Self { drain_max, ..self }
+    }
+
+    /// Where it listens for HTTP.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop` turns true, then answers what it accepted and ends.
-    pub async fn run(self, edge: Arc<Edge>, mut stop: watch::Receiver<bool>) {
+    /// Where it listens for HTTPS, if it does.
+    pub fn secure_address(&self) -> Option<SocketAddr> {
+        self.https.as_ref().map(|https| https.address)
+    }
+
+    /// Serves until `stop` turns true, then answers what it accepted and ends. Without `security` nobody is served by HTTPS.
+    pub async fn run(self, edge: Arc<Edge>, security: Option<Arc<Security>>, stop: watch::Receiver<bool>) {
         let (drain, draining) = watch::channel(false);
         let (alive, mut gone) = mpsc::channel(1);
-        let shared = Shared { edge: Arc::clone(&edge), draining, _alive: alive };
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => break,
-            };
-            match accepted {
-                Ok((stream, client)) => connection::spawn(shared.clone(), stream, client),
-                Err(error) => {
-                    // Out of descriptors, or a client gone already: others may still be served.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            }
+        let secure = self.https.zip(security);
+        let common = Arc::new(Common {
+            edge: Arc::clone(&edge),
+            challenges: secure.as_ref().and_then(|(_, security)| security.challenges()),
+            alt_svc: secure.as_ref().and_then(|(https, _)| alt_svc(https.address.port())),
+        });
+        let shared = Shared { common, draining, _alive: alive };
+        let mut quic = None;
+        if let Some((https, security)) = secure {
+            https.quic.set_server_config(Some(security.quic()));
+            quic = Some(https.quic.clone());
+            tokio::join!(
+                accept(self.http, stop.clone(), |stream, client| plain(shared.clone(), stream, client)),
+                accept(https.tcp, stop.clone(), |stream, client| {
+                    secured(shared.clone(), Arc::clone(&security), stream, client);
+                }),
+                accept_quic(https.quic, stop, |incoming| by_quic(shared.clone(), incoming)),
+            );
+        } else {
+            accept(self.http, stop, |stream, client| plain(shared.clone(), stream, client)).await;
         }
-        // Connections that the kernel accepted already are accepted requests too.
-        while let Ok(Ok((stream, client))) = tokio::time::timeout(Duration::ZERO, self.listener.accept()).await {
-            connection::spawn(shared.clone(), stream, client);
-        }
-        drop(self.listener);
         drop(shared);
-        let drained = tokio::time::timeout(DRAIN_MAX, async {
+        let drained = tokio::time::timeout(self.drain_max, async {
             tokio::time::sleep(LAST_CALL).await;
             // Nobody listens where no connection is left.
             let _ = drain.send(true);
@@ -88,30 +148,95 @@ impl Server {
             }
         });
         if drained.await.is_err() {
-            tracing::warn!("requests were still unanswered after {DRAIN_MAX:?}; they are cut off");
+            tracing::warn!("requests were still unanswered after {:?}; they are cut off", self.drain_max);
+        }
+        if let Some(endpoint) = quic {
+            endpoint.close(quinn::VarInt::from_u32(0), b"the server stops");
+            // Says so to who is connected still.
+            endpoint.wait_idle().await;
         }
     }
 }
 
-/// What a request's head takes on the wire, nearly: the protocol's reader bounds its own buffer only.
-fn head_bytes(parts: &Parts) -> usize {
-    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    parts.headers.iter().fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len() + 4)
+/// Accepts connections by TCP until `stop` turns true.
+async fn accept(listener: TcpListener, mut stop: watch::Receiver<bool>, serve: impl Fn(TcpStream, SocketAddr)) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Ok((stream, client)) => serve(stream, client),
+            Err(error) => {
+                // Out of descriptors, or a client gone already: others may still be served.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+    // Connections that the kernel accepted already are accepted requests too.
+    while let Ok(Ok((stream, client))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+        serve(stream, client);
+    }
 }
 
-pub(crate) async fn answer(
-    edge: Arc<Edge>,
-    mut request: Request<Incoming>,
-    client: SocketAddr,
-) -> Result<Response<EdgeBody>, Infallible> {
-    let upgrade = request.headers().contains_key(http::header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
-    let (parts, body) = request.into_parts();
-    if head_bytes(&parts) > HEAD_BYTES_MAX {
-        let message = format!("the request's head takes more than {HEAD_BYTES_MAX} bytes");
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return Ok(pages::plain(&parts.headers, status, "head_too_large", &message));
+/// Accepts connections by QUIC until `stop` turns true.
+async fn accept_quic(endpoint: Endpoint, mut stop: watch::Receiver<bool>, serve: impl Fn(Incoming)) {
+    loop {
+        let incoming = tokio::select! {
+            incoming = endpoint.accept() => incoming,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let Some(incoming) = incoming else {
+            break;
+        };
+        let open = endpoint.open_connections();
+        if open >= CONNECTIONS_MAX {
+            incoming.refuse();
+        } else if open >= CONNECTIONS_MAX / 2 && !incoming.remote_address_validated() {
+            if let Err(error) = incoming.retry() {
+                tracing::debug!(%error, "a client cannot be asked to show where it is");
+            }
+        } else {
+            serve(incoming);
+        }
     }
-    let body = ClientBody::Hyper(body);
-    let inquiry = Inquiry { parts, body, upgrade, scheme: "http", tls: TlsTerms::default(), client: client.ip() };
-    Ok(requests::serve(edge, inquiry).await)
+    endpoint.set_server_config(None);
+}
+
+fn plain(shared: Shared, stream: TcpStream, client: SocketAddr) {
+    no_delay(&stream);
+    tokio::spawn(async move {
+        if let Err(error) = connection::serve(shared, stream, client).await {
+            tracing::debug!(%error, "a connection ended badly");
+        }
+    });
+}
+
+fn secured(shared: Shared, security: Arc<Security>, stream: TcpStream, client: SocketAddr) {
+    no_delay(&stream);
+    tokio::spawn(async move {
+        if let Err(error) = secure::serve(shared, security, stream, client).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a secured connection ended badly");
+        }
+    });
+}
+
+fn by_quic(shared: Shared, incoming: Incoming) {
+    tokio::spawn(async move {
+        if let Err(error) = http3::serve(shared, incoming).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a connection by QUIC ended badly");
+        }
+    });
+}
+
+fn no_delay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+}
+
+/// Where HTTP/3 is, as `Alt-Svc` has it.
+fn alt_svc(port: u16) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("h3=\":{port}\"; ma={ALT_SVC_SECONDS}")).ok()
 }

@@ -73,6 +73,11 @@ impl Site {
         Self { key, record: Some(record), versions, parts }
     }
 
+    /// The id of its deployment, if it has one.
+    pub fn deployment(&self) -> Option<&str> {
+        Some(&self.record.as_ref()?.deployment.as_ref()?.id)
+    }
+
     /// Whether a version serves.
     pub fn serves(&self, version: &VersionId) -> bool {
         self.slots().any(|slot| slot.version() == version.as_str())
@@ -104,9 +109,12 @@ impl Site {
     /// The version that the client names, if it serves.
     fn overridden(&self, headers: &HeaderMap) -> Option<Arc<Slot>> {
         let values = headers.get_all(VERSION_OVERRIDES_HEADER).iter().filter_map(|value| value.to_str().ok());
-        let mut members = values.flat_map(|value| value.split(','));
-        let version = members.find_map(|member| {
-            let (worker, version) = member.trim().split_once('=')?;
+        let members = values.flat_map(|value| value.split(','));
+        // Of a worker that is there twice, the last counts.
+        let version = members.rev().find_map(|member| {
+            let (worker, value) = member.trim().split_once('=')?;
+            // Parameters of a value mean nothing here.
+            let version = value.split(';').next().unwrap_or_default();
             (worker == self.key.worker.as_str()).then(|| version.trim().trim_matches('"'))
         })?;
         self.slots().find(|slot| slot.version() == version).map(Arc::clone)
@@ -218,6 +226,8 @@ mod tests {
             let named = with(VERSION_OVERRIDES_HEADER, &format!("other=\"x\", shop=\"{NEW}\""));
             assert_eq!(chosen(&site, &named, id).0, NEW);
         }
+        let twice = with(VERSION_OVERRIDES_HEADER, &format!("shop=\"{OLD}\", shop=\"{NEW}\";x=1"));
+        assert_eq!(chosen(&site, &twice, 1).0, NEW);
         let unknown = with(VERSION_OVERRIDES_HEADER, "shop=\"cccccccc-0000-4000-8000-000000000000\"");
         assert!(site.choose(&unknown, RequestId::of(1)).is_some());
     }

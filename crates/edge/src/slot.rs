@@ -1,7 +1,7 @@
 //! The place of one version in an edge: empty until the first request for it, and again once nobody asks any more.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
 use parking_lot::RwLock;
@@ -10,6 +10,11 @@ use selvedge_model::{VersionId, WorkerKey};
 use crate::deployed::Deployed;
 use crate::edge::Edge;
 use crate::pool::Pool;
+
+/// What may wait to be told to a version that is a tail worker, in bytes: 8 MiB, unless a single event is larger.
+const TELLING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What an event costs that is told, besides its text, in bytes.
+const TELLING_BYTES_EACH: usize = 4 * 1024;
 
 /// Why a version cannot be had.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -45,6 +50,14 @@ pub struct Slot {
     /// Held by whoever loads.
     loading: tokio::sync::Mutex<()>,
     retired: AtomicBool,
+    /// What is being told to it of other workers' events, in bytes.
+    telling_bytes: AtomicUsize,
+}
+
+/// An event that is being told to a version, counted for as long as this lives.
+pub(crate) struct Telling {
+    slot: Arc<Slot>,
+    bytes: usize,
 }
 
 // === impl Slot ===
@@ -57,6 +70,7 @@ impl Slot {
             pool: RwLock::default(),
             loading: tokio::sync::Mutex::new(()),
             retired: AtomicBool::new(false),
+            telling_bytes: AtomicUsize::new(0),
         });
         if let Some(pool) = pool {
             pool.put_in(&slot);
@@ -105,24 +119,34 @@ impl Slot {
             return Err(NoVersion::Missing { version: self.version.to_string() });
         };
         let pool = Pool::new(Arc::new(source.versions.load(&source.worker, &source.version).await?));
-        if self.retired.load(Ordering::Acquire) {
-            pool.retire();
-        }
         pool.put_in(self);
         edge.note_pool(&pool);
         *self.pool.write() = Some(Arc::clone(&pool));
+        // After it is held: whoever retires this place from now on finds it.
+        if self.retired.load(Ordering::Acquire) {
+            pool.retire();
+        }
         Ok(pool)
     }
 
-    /// Forgets `pool`, if the version can be loaded again.
+    /// Forgets `pool`, if the version can be loaded again. Who found it a moment before may still start an instance of it,
+    /// which ends soon.
     pub fn unload(&self, pool: &Arc<Pool>) -> bool {
         let mut held = self.pool.write();
         let same = held.as_ref().is_some_and(|held| Arc::ptr_eq(held, pool));
         if same && self.source.is_some() {
             *held = None;
+            pool.retire();
             return true;
         }
         false
+    }
+
+    /// Counts in an event of `bytes` that is about to be told to this version; none where too many are being told already.
+    pub(crate) fn tell(self: &Arc<Self>, bytes: usize) -> Option<Telling> {
+        let telling = Telling { slot: Arc::clone(self), bytes: bytes + TELLING_BYTES_EACH };
+        let before = self.telling_bytes.fetch_add(telling.bytes, Ordering::Relaxed);
+        (before == 0 || before + telling.bytes <= TELLING_BYTES_MAX).then_some(telling)
     }
 
     /// Whether the version is in memory.
@@ -144,5 +168,29 @@ impl Slot {
         if let Some(pool) = &*self.pool.read() {
             pool.revive();
         }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.slot.telling_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_to_a_slow_tail_worker_is_bounded() {
+        let slot = Slot::empty("v");
+        let large = slot.tell(2 * TELLING_BYTES_MAX).unwrap();
+        assert!(slot.tell(1).is_none());
+        drop(large);
+        let mut telling: Vec<_> = std::iter::from_fn(|| slot.tell(0)).collect();
+        assert_eq!(telling.len(), TELLING_BYTES_MAX / TELLING_BYTES_EACH);
+        assert!(slot.tell(0).is_none());
+        telling.pop();
+        assert!(slot.tell(0).is_some());
     }
 }

@@ -1,11 +1,12 @@
 //! Which worker answers where. A look-up costs the same however many workers there are: it follows the labels of the host
 //! and the lengths of path patterns, never a list of workers.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use selvedge_model::{HostWildcard, RoutePattern, RouteScheme, VersionId, WorkerKey};
+use selvedge_model::{AccountId, HostWildcard, RoutePattern, RouteScheme, VersionId, WorkerKey};
 
 use crate::site::Site;
 
@@ -33,7 +34,8 @@ pub enum Found {
 /// A route: the worker it leads to, for which scheme.
 struct Leads {
     scheme: RouteScheme,
-    worker: WorkerKey,
+    /// None: less specific routes do not count here.
+    worker: Option<WorkerKey>,
 }
 
 /// The routes of one host and one kind of wildcard, by path.
@@ -42,6 +44,15 @@ struct Paths {
     exact: HashMap<Box<str>, Vec<Leads>>,
     /// Those that end with `*`, longest first.
     open: BTreeMap<Reverse<usize>, HashMap<Box<str>, Vec<Leads>>>,
+}
+
+/// What a request asks for, as patterns see it.
+#[derive(Clone, Copy)]
+struct Requested<'a> {
+    path: &'a str,
+    /// Then only patterns that end with `*` match: a query belongs to what is compared, and none may name one.
+    /// <https://developers.cloudflare.com/workers/configuration/routing/routes/#matching-behavior>
+    has_query: bool,
 }
 
 /// What is known of one host.
@@ -65,46 +76,64 @@ pub struct Table {
     /// Workers by what stands before the domain in a host name: `worker` or `worker.subdomain`.
     labels: HashMap<Box<str>, Arc<Site>>,
     hosts: HashMap<Box<str>, Host>,
+    /// The routes of accounts that lead to no worker.
+    exclusions: HashMap<AccountId, Vec<RoutePattern>>,
 }
 
 // === impl Paths ===
 
 impl Paths {
-    fn slot(&mut self, pattern: &RoutePattern) -> &mut Vec<Leads> {
+    fn add(&mut self, pattern: &RoutePattern, worker: Option<&WorkerKey>) {
         let by_path = if pattern.path_open() {
             self.open.entry(Reverse(pattern.path().len())).or_default()
         } else {
             &mut self.exact
         };
-        by_path.entry(pattern.path().into()).or_default()
+        let leads = Leads { scheme: pattern.scheme(), worker: worker.cloned() };
+        by_path.entry(pattern.path().into()).or_default().push(leads);
     }
 
-    fn add(&mut self, pattern: &RoutePattern, worker: &WorkerKey) {
-        self.slot(pattern).push(Leads { scheme: pattern.scheme(), worker: worker.clone() });
+    /// Looks at nothing but the pattern's own place: a host may have thousands of others.
+    fn remove(&mut self, pattern: &RoutePattern, worker: Option<&WorkerKey>) {
+        if !pattern.path_open() {
+            return take_out(&mut self.exact, pattern, worker);
+        }
+        let length = Reverse(pattern.path().len());
+        if let Some(by_path) = self.open.get_mut(&length) {
+            take_out(by_path, pattern, worker);
+            if by_path.is_empty() {
+                self.open.remove(&length);
+            }
+        }
     }
 
-    fn remove(&mut self, pattern: &RoutePattern, worker: &WorkerKey) {
-        self.slot(pattern).retain(|leads| leads.worker != *worker || leads.scheme != pattern.scheme());
-        self.exact.retain(|_, leads| !leads.is_empty());
-        self.open.retain(|_, by_path| {
-            by_path.retain(|_, leads| !leads.is_empty());
-            !by_path.is_empty()
-        });
-    }
-
-    /// The worker of the most specific pattern.
-    fn find(&self, scheme: &str, path: &str) -> Option<&WorkerKey> {
+    /// The most specific route.
+    fn find(&self, scheme: &str, path: Requested<'_>) -> Option<&Leads> {
         let wanted = if scheme == "https" { RouteScheme::Https } else { RouteScheme::Http };
-        let exact = self.exact.get(path).into_iter();
+        let Requested { path, has_query } = path;
+        let exact = self.exact.get(path).filter(|_| !has_query).into_iter();
         let open = self.open.iter().filter_map(|(Reverse(length), by_path)| by_path.get(path.get(..*length)?));
         exact.chain(open).find_map(|leads| {
             let of = |scheme| leads.iter().find(|leads| leads.scheme == scheme);
-            of(wanted).or_else(|| of(RouteScheme::Any)).map(|leads| &leads.worker)
+            of(wanted).or_else(|| of(RouteScheme::Any))
         })
     }
 
     fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.open.is_empty()
+    }
+}
+
+fn take_out(by_path: &mut HashMap<Box<str>, Vec<Leads>>, pattern: &RoutePattern, worker: Option<&WorkerKey>) {
+    if let Some(leads) = by_path.get_mut(pattern.path()) {
+        let same = |leads: &Leads| leads.worker.as_ref() == worker && leads.scheme == pattern.scheme();
+        // One of them: a pattern without a worker may have been given to another account before it is taken from this.
+        if let Some(at) = leads.iter().position(same) {
+            leads.remove(at);
+        }
+        if leads.is_empty() {
+            by_path.remove(pattern.path());
+        }
     }
 }
 
@@ -130,7 +159,14 @@ impl Table {
     /// A table without workers. Hosts are `<worker>.<domain>`; `default` answers at the domain itself and where nobody
     /// else does.
     pub fn new(domain: String, default: Option<WorkerKey>) -> Self {
-        Self { domain, default, sites: HashMap::new(), labels: HashMap::new(), hosts: HashMap::new() }
+        Self {
+            domain,
+            default,
+            sites: HashMap::new(),
+            labels: HashMap::new(),
+            hosts: HashMap::new(),
+            exclusions: HashMap::new(),
+        }
     }
 
     /// Puts a worker in, in the place of what it was before, which this gives.
@@ -141,7 +177,7 @@ impl Table {
         }
         for pattern in routes(&site) {
             let host = self.hosts.entry(pattern.host().into()).or_default();
-            host.paths(pattern.wildcard()).add(&pattern, &site.key);
+            host.paths(pattern.wildcard()).add(&pattern, Some(&site.key));
         }
         for domain in domains(&site) {
             self.hosts.entry(domain.as_str().into()).or_default().domain = Some(site.key.clone());
@@ -153,16 +189,33 @@ impl Table {
     /// Takes a worker out.
     pub fn remove(&mut self, key: &WorkerKey) -> Option<Arc<Site>> {
         let site = self.sites.remove(key)?;
-        if let Some(label) = label(&site) {
+        // Another account's worker may have the name by now: changes arrive in no order among accounts.
+        if let Some(label) = label(&site)
+            && self.labels.get(label.as_str()).is_some_and(|named| named.key == *key)
+        {
             self.labels.remove(label.as_str());
         }
         for pattern in routes(&site) {
-            self.change_host(pattern.host(), |host| host.paths(pattern.wildcard()).remove(&pattern, key));
+            self.change_host(pattern.host(), |host| host.paths(pattern.wildcard()).remove(&pattern, Some(key)));
         }
         for domain in domains(&site) {
             self.change_host(domain, |host| host.domain = host.domain.take().filter(|worker| worker != key));
         }
         Some(site)
+    }
+
+    /// Puts an account's routes that lead to no worker in the place of those it had.
+    pub fn set_exclusions(&mut self, account: &AccountId, patterns: Vec<RoutePattern>) {
+        for pattern in self.exclusions.remove(account).into_iter().flatten() {
+            self.change_host(pattern.host(), |host| host.paths(pattern.wildcard()).remove(&pattern, None));
+        }
+        for pattern in &patterns {
+            let host = self.hosts.entry(pattern.host().into()).or_default();
+            host.paths(pattern.wildcard()).add(pattern, None);
+        }
+        if !patterns.is_empty() {
+            self.exclusions.insert(account.clone(), patterns);
+        }
     }
 
     fn change_host(&mut self, name: &str, change: impl FnOnce(&mut Host)) {
@@ -196,10 +249,10 @@ impl Table {
         host.strip_suffix(self.domain.as_str()).and_then(|label| label.strip_suffix('.'))
     }
 
-    /// What answers at a host (in lower case, without a port) and path (without a query). Routes come first, then custom
-    /// domains, as on the platform; then the names that every worker has.
-    pub fn find(&self, scheme: &str, host: &str, path: &str) -> Found {
-        if let Some(site) = self.routed(scheme, host, path).and_then(|key| self.sites.get(key)) {
+    /// What answers at a host (in lower case, without a port) and path (with its query, if it has one). Routes come
+    /// first, then custom domains, as on the platform; then the names that every worker has.
+    pub fn find(&self, scheme: &str, host: &str, target: &str) -> Found {
+        if let Some(site) = self.routed(scheme, host, target).and_then(|key| self.sites.get(key)) {
             return Found::Site(Arc::clone(site));
         }
         if let Some(label) = self.label_of(host) {
@@ -214,10 +267,11 @@ impl Table {
         }
     }
 
-    /// Whether anything may answer at a host.
+    /// Whether somebody gave this host to a worker. The previews of single versions are not among them: whether there is
+    /// such a version is not known here, and anybody can make up a name.
     pub fn has_host(&self, host: &str) -> bool {
         let named = self.label_of(host).is_some_and(|label| {
-            self.labels.get(label).is_some_and(is_open) || !matches!(self.preview(label), Found::Nothing)
+            self.labels.get(label).is_some_and(is_open) || matches!(self.preview(label), Found::Alias { .. })
         });
         let routed = || {
             let mut under = std::iter::successors(Some(host), |host| host.split_once('.').map(|(_, rest)| rest));
@@ -232,26 +286,28 @@ impl Table {
         named || routed()
     }
 
-    /// The worker of the most specific route, or of the custom domain.
-    fn routed(&self, scheme: &str, host: &str, path: &str) -> Option<&WorkerKey> {
+    /// The worker of the most specific route; where there is no route, or one without a worker, of the custom domain.
+    fn routed(&self, scheme: &str, host: &str, target: &str) -> Option<&WorkerKey> {
         if self.hosts.is_empty() {
             return None;
         }
+        let (path, has_query) = target.split_once('?').map_or((target, false), |(path, _)| (path, true));
+        let path = resolved(path);
+        let path = Requested { path: &path, has_query };
         let found = self.hosts.get(host);
         let itself = found.and_then(|host| host.exact.find(scheme, path).or_else(|| host.all.find(scheme, path)));
-        if itself.is_some() {
-            return itself;
-        }
-        let mut rest = host;
-        while let Some((_, above)) = rest.split_once('.') {
-            rest = above;
-            let found = self.hosts.get(above);
-            let below = found.and_then(|host| host.below.find(scheme, path).or_else(|| host.all.find(scheme, path)));
-            if below.is_some() {
-                return below;
-            }
-        }
-        found.and_then(|host| host.domain.as_ref())
+        let route = itself.or_else(|| self.wildcard(scheme, host, path));
+        let worker = route.and_then(|leads| leads.worker.as_ref());
+        worker.or_else(|| found?.domain.as_ref())
+    }
+
+    /// The most specific route of a host above this one.
+    fn wildcard(&self, scheme: &str, host: &str, path: Requested<'_>) -> Option<&Leads> {
+        let mut above = std::iter::successors(Some(host), |host| host.split_once('.').map(|(_, rest)| rest)).skip(1);
+        above.find_map(|name| {
+            let found = self.hosts.get(name)?;
+            found.below.find(scheme, path).or_else(|| found.all.find(scheme, path))
+        })
     }
 
     /// The version that a host name stands for: `<first 8>-<worker>` or `<alias>-<worker>`.
@@ -277,6 +333,31 @@ impl Table {
         }
         Found::Nothing
     }
+}
+
+/// The path as the worker's URL will have it: dot segments resolved, backslashes turned. A route that compared another
+/// path than the one its worker sees could be led round.
+fn resolved(path: &str) -> Cow<'_, str> {
+    if !path.contains("/.") && !path.contains("/%2") && !path.contains('\\') {
+        return Cow::Borrowed(path);
+    }
+    let mut kept = Vec::new();
+    let mut ends_with_slash = false;
+    for segment in path.split(['/', '\\']).skip(1) {
+        ends_with_slash = true;
+        match segment.to_ascii_lowercase().as_str() {
+            "." | "%2e" => {}
+            ".." | ".%2e" | "%2e." | "%2e%2e" => {
+                kept.pop();
+            }
+            _ => {
+                kept.push(segment);
+                ends_with_slash = false;
+            }
+        }
+    }
+    let slash = if ends_with_slash { "/" } else { "" };
+    Cow::Owned(kept.into_iter().flat_map(|segment| ["/", segment]).chain([slash]).collect())
 }
 
 /// Whether the worker answers under the platform's domain.
@@ -374,6 +455,87 @@ mod tests {
     }
 
     #[test]
+    fn a_query_is_matched_by_a_wildcard_alone() {
+        let table = table(vec![
+            record("cat", &["example.com/images/cat.png"], &[]),
+            record("images", &["example.com/images/*"], &[]),
+        ]);
+        for (url, expected) in [
+            ("http://example.com/images/cat.png", "cat"),
+            ("http://example.com/images/cat.png?foo=bar", "images"),
+            ("http://example.com/images/cat.png?", "images"),
+            ("http://example.com/images/?a/../b", "images"),
+            ("http://example.com/?/images/cat.png", "nothing"),
+        ] {
+            assert_eq!(at(&table, url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_route_without_a_worker_takes_less_specific_ones_away() {
+        let mut table = table(vec![
+            record("images", &["*example.com/images/*"], &[]),
+            record("deep", &["example.com/images/raw/*"], &[]),
+            record("shop", &["*.example.org/*"], &["shop.example.org"]),
+        ]);
+        let account = AccountId::local();
+        let patterns = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<RoutePattern>>();
+        table.set_exclusions(&account, patterns(&["*example.com/images/cat.png", "https://example.com/images/a*"]));
+        for (url, expected) in [
+            ("http://example.com/images/cat.png", "nothing"),
+            ("http://www.example.com/images/cat.png", "nothing"),
+            ("http://example.com/images/cat.png?foo=bar", "images"),
+            ("http://example.com/images/dog.png", "images"),
+            ("http://example.com/images/a", "images"),
+            ("https://example.com/images/a", "nothing"),
+            ("http://example.com/images/raw/cat.png", "deep"),
+        ] {
+            assert_eq!(at(&table, url), expected, "{url}");
+        }
+        // A custom domain is what is behind the routes.
+        table.set_exclusions(&account, patterns(&["shop.example.org/plain"]));
+        assert_eq!(at(&table, "http://shop.example.org/plain"), "shop");
+        assert_eq!(at(&table, "http://example.com/images/cat.png"), "images");
+        table.set_exclusions(&account, Vec::new());
+        assert!(table.exclusions.is_empty());
+    }
+
+    #[test]
+    fn a_route_compares_the_path_that_its_worker_sees() {
+        let table = table(vec![record("all", &["example.com/*"], &[]), record("admin", &["example.com/admin/*"], &[])]);
+        for (path, expected) in [
+            ("/admin/", "admin"),
+            ("/x/../admin/", "admin"),
+            ("/x/%2E./admin/", "admin"),
+            ("/./admin/.", "admin"),
+            ("/x\\..\\admin\\a", "admin"),
+            ("/admin/..", "all"),
+            ("/admin/../../..", "all"),
+            ("/admin/../x", "all"),
+            ("/admin.", "all"),
+        ] {
+            assert_eq!(at(&table, &format!("http://example.com{path}")), expected, "{path}");
+        }
+        for (path, seen) in [
+            ("/a/../b", "/b"),
+            ("/a/..", "/"),
+            ("/a/b/..", "/a/"),
+            ("/a/.", "/a/"),
+            ("/..", "/"),
+            ("/a//../b", "/a/b"),
+            ("/...", "/..."),
+            ("/%2e%2E/%2F", "/%2F"),
+            ("/a\\b/", "/a/b/"),
+            ("*", "*"),
+        ] {
+            assert_eq!(resolved(path), seen, "{path}");
+            if path.starts_with('/') {
+                assert_eq!(url::Url::parse(&format!("http://h{path}")).unwrap().path(), seen, "{path}");
+            }
+        }
+    }
+
+    #[test]
     fn routes_come_before_custom_domains() {
         let table =
             table(vec![record("shop", &[], &["shop.example.com"]), record("cart", &["shop.example.com/cart/*"], &[])]);
@@ -401,6 +563,24 @@ mod tests {
             ("localhost", "nothing"),
         ] {
             assert_eq!(at(&table, &format!("http://{host}/")), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_moved_to_another_account_stays_there() {
+        let of = |account: &str, subdomain: &str| WorkerRecord {
+            account: account.parse().unwrap(),
+            subdomain: Some(subdomain.to_owned()),
+            ..record("shop", &[], &[])
+        };
+        let (one, other) = ("1".repeat(32), "2".repeat(32));
+        let mut table = table(vec![of(&one, "acme")]);
+        let site = |record| Arc::new(Site::of_record(record, None, |version| Slot::empty(version.as_str())));
+        table.set(site(of(&other, "acme")));
+        table.set(site(of(&one, "former")));
+        for (host, account) in [("shop.acme.localhost", &other), ("shop.former.localhost", &one)] {
+            let Found::Site(site) = table.find("http", host, "/") else { panic!("nothing at {host}") };
+            assert_eq!(site.key.account.as_str(), account, "{host}");
         }
     }
 

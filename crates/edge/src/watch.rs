@@ -40,6 +40,8 @@ pub struct Watch {
     of: TraceOf,
     /// Workers that are told.
     consumers: Vec<WorkerName>,
+    /// No worker is told of it, nor of what it asks of others.
+    untold: bool,
     began: Instant,
     noted: Mutex<Noted>,
 }
@@ -55,17 +57,19 @@ impl Watch {
     ) -> Option<Arc<Self>> {
         deployed.trace_of.as_ref()?;
         let consumers = edge.tail_consumers(&deployed.key);
-        Self::of(edge, deployed, id, entrypoint, consumers, event)
+        Self::of(edge, deployed, id, entrypoint, Some(consumers), event)
     }
 
-    /// The same for an event that no worker is told of.
+    /// The same for an event that no worker is told of: a tail worker's own, and what that asks of others. Each would
+    /// make the next, without an end.
     pub fn begin_untold(
         edge: &Arc<Edge>,
         deployed: &Deployed,
         id: RequestId,
+        entrypoint: Option<&str>,
         event: impl FnOnce() -> TraceEvent,
     ) -> Option<Arc<Self>> {
-        Self::of(edge, deployed, id, None, Vec::new(), event)
+        Self::of(edge, deployed, id, entrypoint, None, event)
     }
 
     fn of(
@@ -73,9 +77,11 @@ impl Watch {
         deployed: &Deployed,
         id: RequestId,
         entrypoint: Option<&str>,
-        consumers: Vec<WorkerName>,
+        consumers: Option<Vec<WorkerName>>,
         event: impl FnOnce() -> TraceEvent,
     ) -> Option<Arc<Self>> {
+        let untold = consumers.is_none();
+        let consumers = consumers.unwrap_or_default();
         let of = deployed.trace_of.as_ref()?;
         let attention = edge.records().attention(&deployed.key);
         let full = attention == Attention::Trace || !consumers.is_empty();
@@ -104,9 +110,15 @@ impl Watch {
             edge: Arc::clone(edge),
             of: of.clone(),
             consumers,
+            untold,
             began: Instant::now(),
             noted: Mutex::new(noted),
         }))
+    }
+
+    /// Whether no worker is told of it, nor of what it asks of others.
+    pub fn is_untold(&self) -> bool {
+        self.untold
     }
 
     /// It has an answer.
@@ -121,7 +133,12 @@ impl Watch {
     /// It failed.
     pub fn failed(&self, failure: &Failure) {
         let mut noted = self.noted.lock();
-        noted.outcome = outcome_of(failure);
+        let outcome = outcome_of(failure);
+        if outcome != Outcome::Exception && outcome == noted.outcome {
+            // The isolate that ended says so, and each of its streams.
+            return;
+        }
+        noted.outcome = outcome;
         let (name, message, stack) = match failure {
             Failure::Exception { exception, .. } | Failure::Hung { exception } => {
                 (exception.name.clone(), exception.message.clone(), exception.stack.clone())
@@ -163,6 +180,13 @@ impl Watch {
             } else {
                 trace.logs.push(TraceLog { message, level: level.to_owned(), timestamp: now_ms() });
             }
+        }
+    }
+
+    /// It logged more than it may.
+    pub fn truncated(&self) {
+        if let Some(trace) = &mut self.noted.lock().trace {
+            trace.truncated = true;
         }
     }
 

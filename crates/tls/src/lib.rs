@@ -27,3 +27,4 @@ pub use files::{Source, SourceError};
 pub use handshake::{Handshake, Handshakes, Hello};
 pub use pair::{Pair, PairError};
 pub use terms::{cipher_name, version_name};
+pub use watch::Watch;

@@ -42,10 +42,10 @@ pub struct UpArguments {
     /// Workers answer at <worker>.<DOMAIN> [default: localhost]
     #[arg(long, value_name = "DOMAIN")]
     pub domain: Option<String>,
-    /// Certificate chain and key, PEM files; may be repeated
+    /// Certificate chain and key, PEM files, or a folder of such pairs; read again as they change; may be repeated
     #[arg(long, value_name = "CERT,KEY")]
     pub tls: Vec<String>,
-    /// Fetch certificates by ACME
+    /// Fetch certificates by ACME for the hosts that workers have, as they are first asked for
     #[arg(long)]
     pub acme: bool,
     /// Authority that certificates are fetched from [default: Let's Encrypt]

@@ -53,7 +53,7 @@ pub static PUBLIC_URL: Setting = setting("public_url", "SELVEDGE_PUBLIC_URL", Sh
 pub static TLS: Setting = setting("tls", "SELVEDGE_TLS", Shape::Many, "none");
 pub static ACME: Setting = setting("acme", "SELVEDGE_ACME", Shape::Switch, "false");
 pub static ACME_DIRECTORY: Setting =
-    setting("acme_directory", "SELVEDGE_ACME_DIRECTORY", Shape::One, super::ACME_DIRECTORY);
+    setting("acme_directory", "SELVEDGE_ACME_DIRECTORY", Shape::One, selvedge_tls::LETS_ENCRYPT);
 pub static ACME_CONTACT: Setting = setting("acme_contact", "SELVEDGE_ACME_CONTACT", Shape::Many, "none");
 pub static ACME_ROOT: Setting = setting("acme_root", "SELVEDGE_ACME_ROOT", Shape::One, "none");
 pub static SECRETS_KEY: Setting =

@@ -128,6 +128,7 @@ fn a_password_in_a_url_is_not_repeated() {
 fn certificates_need_https_and_https_needs_certificates() {
     assert!(mistake("tls = ['cert.pem,key.pem']").contains("--https 0.0.0.0:443"));
     assert!(mistake("https = '127.0.0.1:8443'").contains("--tls CERT,KEY"));
+    assert!(mistake("https = '127.0.0.1:8443'\ntls = ['a,b,c']").contains("is neither CERT,KEY"));
     assert!(mistake("acme_contact = ['admin@apps.test']").contains("with `--acme`"));
 }
 
@@ -135,9 +136,8 @@ fn certificates_need_https_and_https_needs_certificates() {
 fn paths_of_the_file_begin_at_the_file() {
     let folder = folder("https = '127.0.0.1:8443'\ntls = ['cert.pem,/etc/key.pem']\ndata = 'state'\n");
     let settings = resolve(&UpArguments::default(), folder.path(), &[]).unwrap().settings;
-    let [files] = settings.tls.as_slice() else { panic!("one pair") };
-    assert_eq!(files.certificate, folder.path().join("cert.pem"));
-    assert_eq!(files.key, PathBuf::from("/etc/key.pem"));
+    let pair = Pair { chain: folder.path().join("cert.pem"), key: PathBuf::from("/etc/key.pem") };
+    assert_eq!(settings.tls, [CertificateSource::Pair(pair)]);
     assert_eq!(settings.data, folder.path().join("state"));
     assert_eq!(settings.secrets_key, folder.path().join("state/secrets.key"));
 }

@@ -135,13 +135,15 @@ pub fn mail_address(text: &str) -> Result<String, String> {
     Ok(address.to_owned())
 }
 
-/// `CERT,KEY`.
-pub fn pair(text: &str) -> Result<(&str, &str), String> {
-    match text.split_once(',') {
-        Some((first, second)) if !first.is_empty() && !second.is_empty() && !second.contains(',') => {
-            Ok((first, second))
-        }
-        _ => Err(format!("`{text}` is not CERT,KEY: the files of a certificate chain and of its key, both PEM")),
+/// `CERT,KEY`, or one path: of a folder of such pairs, or of a file that holds both.
+pub fn certificates(text: &str) -> Result<(&str, Option<&str>), String> {
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    match parts.as_slice() {
+        [path] if !path.is_empty() => Ok((path, None)),
+        [chain, key] if !chain.is_empty() && !key.is_empty() => Ok((chain, Some(key))),
+        _ => Err(format!(
+            "`{text}` is neither CERT,KEY (the files of a certificate chain and of its key, both PEM) nor a folder of such files"
+        )),
     }
 }
 

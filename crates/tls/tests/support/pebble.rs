@@ -1,4 +1,5 @@
 //! Starts Pebble, and the DNS server that comes with it: every name is at 127.0.0.1.
+#![allow(dead_code, reason = "each test crate uses a part of it")]
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -115,8 +116,20 @@ impl Pebble {
         format!("https://127.0.0.1:{}/dir", self.ports.acme)
     }
 
+    /// What vouches for Pebble's own sockets, as PEM.
+    pub fn root_pem(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("root.pem")).unwrap()
+    }
+
     /// The root that vouches for the certificates that it issues.
     pub async fn issuing_root(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.issuing_root_pem().await.as_bytes()).unwrap()).unwrap();
+        Arc::new(roots)
+    }
+
+    /// The same as PEM.
+    pub async fn issuing_root_pem(&self) -> String {
         let mut own = RootCertStore::empty();
         own.add(self.root.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -129,11 +142,9 @@ impl Pebble {
         let name = ServerName::try_from("127.0.0.1").unwrap();
         let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
         stream.write_all(b"GET /roots/0 HTTP/1.0\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(&answer).unwrap()).unwrap();
-        Arc::new(roots)
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 }
 
@@ -145,6 +156,7 @@ fn own_certificate(folder: &TempDir) -> CertificateDer<'static> {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     let certificate = params.signed_by(&key, &root).unwrap();
+    std::fs::write(folder.path().join("root.pem"), root.pem()).unwrap();
     std::fs::write(folder.path().join("own.pem"), certificate.pem()).unwrap();
     std::fs::write(folder.path().join("own.key"), key.serialize_pem()).unwrap();
     root.der().clone()

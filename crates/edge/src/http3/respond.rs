@@ -1,0 +1,65 @@
+//! Responses by HTTP/3.
+
+use std::pin::pin;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use h3::error::{Code, StreamError};
+use h3::server::RequestStream;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+
+use crate::body::EdgeBody;
+
+/// What concerns one connection of HTTP/1.1, and is malformed here (RFC 9114, section 4.2).
+const CONNECTION_HEADERS: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Sends a response to a request with this method.
+pub async fn send(
+    stream: &mut RequestStream<h3_quinn::SendStream<Bytes>, Bytes>,
+    method: &Method,
+    response: Response<EdgeBody>,
+) -> Result<(), StreamError> {
+    let (mut parts, body) = response.into_parts();
+    let bodiless = method == Method::HEAD || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    complete(&mut parts.headers, if bodiless { None } else { body.size_hint().exact() });
+    stream.send_response(Response::from_parts(parts, ())).await?;
+    if !bodiless {
+        let mut body = pin!(body);
+        while let Some(frame) = body.frame().await {
+            match frame.map(http_body::Frame::into_data) {
+                Ok(Ok(data)) => stream.send_data(data).await?,
+                // Workers have no trailers.
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    // What was sent is not the whole: a clean end would say that it is.
+                    stream.stop_stream(Code::H3_INTERNAL_ERROR);
+                    return Ok(());
+                }
+            }
+        }
+    }
+    stream.finish().await
+}
+
+/// Makes a head what the protocol wants: with a length where it is known, and a date.
+fn complete(headers: &mut HeaderMap, length: Option<u64>) {
+    for name in CONNECTION_HEADERS {
+        headers.remove(name);
+    }
+    if let Some(length) = length {
+        headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    if !headers.contains_key(header::DATE)
+        && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now()))
+    {
+        headers.insert(header::DATE, date);
+    }
+}
