@@ -30,11 +30,13 @@ pub struct Pace {
     pub span: Duration,
     /// How many bytes must come in each such time.
     pub bytes_min: u64,
+    /// In which time all of it must come.
+    pub whole: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { span: Duration::from_secs(10), bytes_min: 4 * 1024 }
+        Self { span: Duration::from_secs(10), bytes_min: 4 * 1024, whole: Duration::from_secs(15 * 60) }
     }
 }
 
@@ -43,6 +45,8 @@ impl Default for Pace {
 pub enum BodyError {
     #[error("the body came too slowly: {got} bytes in {span:?}, where {bytes_min} are needed")]
     Slow { got: u64, span: Duration, bytes_min: u64 },
+    #[error("the body took more than {whole:?}")]
+    Long { whole: Duration },
     #[error("the body ended before its end")]
     Broken(#[source] hyper::Error),
 }
@@ -50,7 +54,9 @@ pub enum BodyError {
 impl From<&BodyError> for ApiError {
     fn from(error: &BodyError) -> Self {
         match error {
-            BodyError::Slow { .. } => Self::new(StatusCode::REQUEST_TIMEOUT, code::TOO_SLOW, error.to_string()),
+            BodyError::Slow { .. } | BodyError::Long { .. } => {
+                Self::new(StatusCode::REQUEST_TIMEOUT, code::TOO_SLOW, error.to_string())
+            }
             BodyError::Broken(source) => Self::bad_body(format!("{error}: {source}; send it again, whole")),
         }
     }
@@ -60,6 +66,8 @@ struct Inner<B> {
     body: B,
     pace: Pace,
     deadline: Pin<Box<Sleep>>,
+    /// When all of it must be here.
+    end: Instant,
     /// Bytes since the span began.
     got: u64,
     /// Somebody began to read: a client that waits for `100 Continue` has been told to send.
@@ -75,7 +83,8 @@ pub struct Rest<B>(Arc<Mutex<Inner<B>>>);
 /// A body that must keep its pace from now on, and a hold on what is left of it.
 pub fn paced<B>(body: B, pace: Pace) -> (PacedBody<B>, Rest<B>) {
     let deadline = Box::pin(tokio::time::sleep(pace.span));
-    let inner = Arc::new(Mutex::new(Inner { body, pace, deadline, got: 0, begun: false }));
+    let end = Instant::now() + pace.whole;
+    let inner = Arc::new(Mutex::new(Inner { body, pace, deadline, end, got: 0, begun: false }));
     (PacedBody(Arc::clone(&inner)), Rest(inner))
 }
 
@@ -83,11 +92,16 @@ impl<B> Inner<B>
 where
     B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin,
 {
+    fn begin_span(&mut self) {
+        self.deadline.as_mut().reset(self.end.min(Instant::now() + self.pace.span));
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if !self.begun {
             // The time before, in which a request waited for its turn, was not the client's.
             self.begun = true;
-            self.deadline.as_mut().reset(Instant::now() + self.pace.span);
+            self.end = Instant::now() + self.pace.whole;
+            self.begin_span();
         }
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             let Some(frame) = frame else { return Poll::Ready(None) };
@@ -95,12 +109,15 @@ where
             self.got += frame.data_ref().map_or(0, |data| data.len() as u64);
             if self.got >= self.pace.bytes_min {
                 self.got = 0;
-                self.deadline.as_mut().reset(Instant::now() + self.pace.span);
+                self.begin_span();
             }
             return Poll::Ready(Some(Ok(frame)));
         }
         ready!(self.deadline.as_mut().poll(cx));
-        let Pace { span, bytes_min } = self.pace;
+        let Pace { span, bytes_min, whole } = self.pace;
+        if Instant::now() >= self.end {
+            return Poll::Ready(Some(Err(BodyError::Long { whole })));
+        }
         Poll::Ready(Some(Err(BodyError::Slow { got: self.got, span, bytes_min })))
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -21,15 +21,17 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::Sleep;
 use tower_service::Service;
 
 use crate::body::{Pace, paced};
 use crate::error::{ApiError, code};
 use crate::secure::{Io, Secure};
+use crate::throttle::network;
 
 /// The most that a request's head may take: 64 KiB.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Connections of one address at once.
+/// Connections of one client at once: of an address of IPv4, of a /64 of IPv6.
 const ADDRESS_CONNECTIONS_MAX: u32 = 512;
 /// Streams that one HTTP/2 connection may have open at once.
 const H2_STREAMS_MAX: u32 = 64;
@@ -47,11 +49,13 @@ pub struct Timeouts {
     pub head: Duration,
     /// For a request's body.
     pub body: Pace,
+    /// For taking anything of an answer.
+    pub answer: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { head: Duration::from_secs(30), body: Pace::default() }
+        Self { head: Duration::from_secs(30), body: Pace::default(), answer: Duration::from_secs(30) }
     }
 }
 
@@ -76,7 +80,7 @@ pub struct Serving {
     pub _alive: mpsc::Sender<()>,
 }
 
-/// How many connections each address has.
+/// How many connections each client has.
 #[derive(Default)]
 pub struct Addresses(Mutex<HashMap<IpAddr, u32>>);
 
@@ -87,6 +91,7 @@ struct Place {
 
 impl Addresses {
     fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
+        let client = network(client);
         let mut counts = self.0.lock();
         let count = counts.entry(client).or_insert(0);
         if *count >= ADDRESS_CONNECTIONS_MAX {
@@ -136,7 +141,7 @@ async fn open(serving: Serving, stream: TcpStream, client: SocketAddr) -> io::Re
 }
 
 async fn serve(mut serving: Serving, stream: Box<dyn Io>, client: SocketAddr, tls: Encrypted) -> io::Result<()> {
-    let mut stream = Stream { stream, first: BytesMut::new(), asked: false };
+    let mut stream = Stream::new(stream, serving.timeouts.answer);
     let sniffed = tokio::select! {
         sniffed = tokio::time::timeout(serving.timeouts.head, stream.sniff()) => sniffed,
         () = drained(&mut serving.draining) => return Ok(()),
@@ -245,16 +250,37 @@ async fn farewell(mut stream: Stream) -> io::Result<()> {
     tokio::time::timeout(FAREWELL_TIME_MAX, telling).await.map_err(io::Error::other)?
 }
 
-/// A client's stream whose first bytes were looked at.
+/// A client's stream whose first bytes were looked at. It fails once the client takes nothing of what is sent for too long:
+/// an answer that nobody reads would be held for ever.
 struct Stream {
     stream: Box<dyn Io>,
     /// What was looked at and not read yet.
     first: BytesMut,
     /// The client sent something since it was last told something.
     asked: bool,
+    /// How long the client may take nothing.
+    patience: Duration,
+    /// When that is over, while it takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream {
+    fn new(stream: Box<dyn Io>, patience: Duration) -> Self {
+        Self { stream, first: BytesMut::new(), asked: false, patience, stalled: None }
+    }
+
+    /// What came of sending.
+    fn sent<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stalled = None;
+            return polled;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer")))
+    }
+
     /// Whether the client begins to speak HTTP/2.
     async fn sniff(&mut self) -> io::Result<bool> {
         while self.first.len() < H2_PREFACE.len() && H2_PREFACE.starts_with(&self.first) {
@@ -285,7 +311,8 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.asked = false;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.sent(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -294,7 +321,8 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.asked = false;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.sent(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -302,10 +330,32 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.sent(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.sent(cx, polled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_client_of_ipv6_has_no_more_connections_with_more_addresses() {
+        let addresses = Arc::new(Addresses::default());
+        let address = |number: u32| Ipv6Addr::from_bits((0x2001_0db8_u128 << 96) | u128::from(number));
+        let places: Vec<_> =
+            (0..ADDRESS_CONNECTIONS_MAX).map(|number| addresses.take(address(number).into())).collect();
+        assert!(places.iter().all(Option::is_some));
+        assert!(addresses.take("2001:db8::ffff".parse().unwrap()).is_none());
+        assert!(addresses.take("2001:db8:0:1::1".parse().unwrap()).is_some());
+        drop(places);
+        assert!(addresses.0.lock().is_empty());
     }
 }

@@ -103,10 +103,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for SecretJson<T> {
 
 /// Reads JSON that holds secrets.
 pub fn secret_json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, ApiError> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let (line, column) = (error.inner().line(), error.inner().column());
-        let kind = match error.inner().classify() {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let kind = match error.classify() {
             serde_json::error::Category::Data => "a member is missing or of another type than it should be",
             _ => "it is not JSON",
         };
@@ -154,6 +153,15 @@ mod tests {
         assert!(error.message.contains("UTF-8"), "{}", error.message);
         let error = json::<Sample>(br#"{"list":[1]} x"#, "the body").unwrap_err();
         assert!(error.message.contains("trailing"), "{}", error.message);
+    }
+
+    #[test]
+    fn what_is_wrong_with_secrets_is_shown_by_its_place_alone() {
+        assert!(secret_json::<Sample>(br#"{"list":[1]}"#, "the body").is_ok());
+        for wrong in [r#"{"list":["hush"]}"#, r#"{"list":"hush"}"#, r#"{"list":[1]} hush"#, r#"{"hush":[1]}"#] {
+            let error = secret_json::<Sample>(wrong.as_bytes(), "the body").unwrap_err();
+            assert!(error.message.contains("line 1") && !error.message.contains("hush"), "{}", error.message);
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod server;
 mod socket;
 mod state;
 mod throttle;
+mod turns;
 mod upload;
 mod views;
 

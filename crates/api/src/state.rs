@@ -1,22 +1,24 @@
 //! What every handler may use.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
 use parking_lot::Mutex;
 use selvedge_control::Control;
+use selvedge_model::AccountId;
 use selvedge_telemetry::{Metrics, Tails};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
 
 use crate::connection::Timeouts;
 use crate::error::ApiError;
 use crate::throttle::Throttle;
+use crate::turns::{Turn, Turns};
 
-/// Uploads whose bodies are held in memory at once.
+/// Uploads whose bodies are held in memory at once, and how many of them one account may have.
 const UPLOADS_MAX: usize = 8;
-/// How long an upload waits for its turn.
-const UPLOAD_WAIT_MAX: Duration = Duration::from_secs(30);
+const ACCOUNT_UPLOADS_MAX: usize = 4;
+/// Versions whose content is held in memory for who reads it back, at once, and how many of them one account may have.
+const DOWNLOADS_MAX: usize = 4;
+const ACCOUNT_DOWNLOADS_MAX: usize = 2;
 /// How often a minute an address may fail to say who it is.
 const FAILURES_MAX: u32 = 60;
 
@@ -76,7 +78,8 @@ pub struct ApiState {
     pub config: ApiConfig,
     pub readiness: Readiness,
     pub(crate) throttle: Throttle,
-    uploads: Arc<Semaphore>,
+    uploads: Turns,
+    downloads: Turns,
     draining: watch::Sender<bool>,
 }
 
@@ -96,17 +99,20 @@ impl ApiState {
             readiness,
             throttle: Throttle::new(config.failures_max),
             config,
-            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            uploads: Turns::new("uploads", UPLOADS_MAX, ACCOUNT_UPLOADS_MAX),
+            downloads: Turns::new("downloads", DOWNLOADS_MAX, ACCOUNT_DOWNLOADS_MAX),
             draining: watch::Sender::new(false),
         }
     }
 
     /// Waits for the turn of an upload, whose body is held in memory.
-    pub(crate) async fn upload_turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let turn = tokio::time::timeout(UPLOAD_WAIT_MAX, Arc::clone(&self.uploads).acquire_owned()).await;
-        turn.ok()
-            .and_then(Result::ok)
-            .ok_or_else(|| ApiError::too_many("too many uploads are under way; try again", UPLOAD_WAIT_MAX.as_secs()))
+    pub(crate) async fn upload_turn(&self, account: &AccountId) -> Result<Turn, ApiError> {
+        self.uploads.take(account).await
+    }
+
+    /// Waits for the turn of a download, whose content is held in memory until the client has it.
+    pub(crate) async fn download_turn(&self, account: &AccountId) -> Result<Turn, ApiError> {
+        self.downloads.take(account).await
     }
 
     /// Turns true when no further request is to be accepted.

@@ -52,7 +52,7 @@ impl Throttle {
 }
 
 /// What one client has as its own: an address of IPv4, a /64 of IPv6.
-fn network(client: IpAddr) -> IpAddr {
+pub fn network(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
         IpAddr::V6(address) => match address.to_ipv4_mapped() {

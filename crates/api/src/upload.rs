@@ -3,7 +3,8 @@
 use axum::body::Body;
 use http::{HeaderMap, StatusCode};
 use selvedge_control::{
-    BindingInput, METADATA_BYTES_MAX, Metadata, PARTS_MAX, SCRIPT_BYTES_MAX, SOURCE_MAP_BYTES_MAX, Upload, UploadPart,
+    BindingInput, ControlError, METADATA_BYTES_MAX, Metadata, PARTS_MAX, SCRIPT_BYTES_MAX, SOURCE_MAP_BYTES_MAX,
+    Upload, UploadPart,
 };
 use selvedge_model::{BindingKind, BindingRecord, ModuleKind};
 
@@ -99,18 +100,25 @@ pub fn parse_metadata(text: &[u8]) -> Result<Metadata, ApiError> {
 }
 
 /// Refuses bindings of a type that is known here whose members are not those of the type: as bindings of any other type,
-/// they would be kept, and be of no use.
+/// they would be kept, and be of no use. Keys are refused, too: nothing seals them.
 pub fn check_bindings(bindings: &[BindingInput]) -> Result<(), ApiError> {
     for (at, binding) in bindings.iter().enumerate() {
-        if let BindingInput::Given(BindingRecord { name, kind: BindingKind::Other { kind, .. } }) = binding
-            && let Some(members) = members_of(kind)
-        {
-            let name = shown(name);
+        let BindingInput::Given(BindingRecord { name, kind: BindingKind::Other { kind, .. } }) = binding else {
+            continue;
+        };
+        let name = shown(name);
+        if kind == SECRET_KEY {
+            return Err(ControlError::NotAvailable { what: format!("a binding of type {kind} (\"{name}\")") }.into());
+        }
+        if let Some(members) = members_of(kind) {
             return Err(refused(format!("`bindings[{at}]`: the binding \"{name}\" of type {kind} needs {members}")));
         }
     }
     Ok(())
 }
+
+/// The type of bindings that hold a key.
+const SECRET_KEY: &str = "secret_key";
 
 /// What a binding of a type that is known here must have.
 fn members_of(kind: &str) -> Option<&'static str> {
@@ -244,6 +252,15 @@ mod tests {
             (
                 vec![metadata(r#"{"main_module":"index.js","bindings":[{"name":"A"}]}"#), module("index.js")],
                 "`bindings[0]`",
+            ),
+            (
+                vec![
+                    metadata(
+                        r#"{"main_module":"index.js","bindings":[{"name":"K","type":"secret_key","key_base64":"AA"}]}"#,
+                    ),
+                    module("index.js"),
+                ],
+                "type secret_key (\"K\") is not available yet",
             ),
             (vec![metadata(r#"{"main_module":1e999}"#), module("index.js")], "main_module"),
         ] {

@@ -111,6 +111,7 @@ async fn versions_are_listed_viewed_and_read_back() {
     let list = platform.get(&format!("{script}/versions?deployable=true")).await.result();
     assert_eq!(list["items"][0]["id"], id.as_str());
     assert_eq!(list["items"][0]["annotations"]["workers/tag"], "t1");
+    assert_eq!(platform.get(&format!("{script}/versions?deployable=true&page=2")).await.result()["items"], json!([]));
     assert!(list["items"][0]["metadata"]["created_on"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
     assert_eq!(list["items"][0]["metadata"]["source"], "wrangler");
     let view = platform.get(&format!("{script}/versions/{}", id.replace('-', ""))).await.result();
@@ -193,6 +194,44 @@ async fn secrets_are_put_listed_and_removed_and_never_answered() {
     }
     let audit = platform.get(&platform.path("/audit_logs")).await.text();
     assert!(!audit.contains("hush-hush"));
+}
+
+#[tokio::test]
+async fn a_version_is_uploaded_again_with_another_secret_as_older_clients_do() {
+    let platform = Platform::start().await;
+    let script = platform.path("/workers/scripts/again");
+    let bindings = json!([
+        { "name": "T", "type": "plain_text", "text": "x" },
+        { "name": "S", "type": "secret_text", "text": "hush-hush" },
+    ]);
+    let first = platform.put_script("again", json!({ "bindings": bindings })).await.result()["deployment_id"].clone();
+    let latest = platform.get(&format!("{script}/versions")).await.result()["items"][0]["id"].clone();
+    assert_eq!(latest, first);
+    let version = platform.get(&format!("{script}/versions/{}", latest.as_str().unwrap())).await.result();
+    let runtime = &version["resources"]["script_runtime"];
+    let settings = platform.get(&format!("{script}/script-settings")).await.result();
+    let metadata = json!({
+        "bindings": [
+            { "name": "T", "type": "inherit" },
+            { "name": "N", "type": "secret_text", "text": "hush-hush" },
+        ],
+        "compatibility_date": runtime["compatibility_date"],
+        "compatibility_flags": runtime["compatibility_flags"],
+        "limits": runtime["limits"],
+        "keep_bindings": ["secret_key", "secret_text"],
+        "keep_assets": true,
+        "logpush": settings["logpush"],
+        "tail_consumers": settings["tail_consumers"],
+        "annotations": { "workers/message": "another secret" },
+    });
+    let path = format!("{script}/versions?include_subdomain_availability=true&excludeScript=true");
+    let again = platform.form("POST", &path, Form::worker(metadata)).await;
+    assert!(!again.text().contains("hush-hush"));
+    let mut bound = names(&again.result()["resources"]["bindings"], "name");
+    bound.sort_unstable();
+    assert_eq!(bound, ["N", "S", "T"]);
+    let deployments = platform.get(&format!("{script}/deployments")).await.result();
+    assert_eq!(deployments["deployments"][0]["versions"][0]["version_id"], first);
 }
 
 fn asset_hash(content: &[u8], extension: &str) -> String {
@@ -322,6 +361,7 @@ async fn routes_domains_schedules_and_zones() {
     let zones = platform.get(&format!("/client/v4/zones?name=site.test&account.id={}", platform.account)).await;
     let zone = zones.result()[0]["id"].as_str().unwrap().to_owned();
     assert_eq!(zones.result()[0]["name"], "site.test");
+    assert_eq!(platform.get("/client/v4/zones?name=site.test&page=2").await.result(), json!([]));
     assert_eq!(platform.get(&format!("/client/v4/zones/{zone}/workers/routes")).await.result(), json!([]));
     let routes = json!([{ "pattern": "site.test/*", "zone_name": "site.test" }]);
     platform.json("PUT", &format!("{script}/routes"), routes).await.result();
@@ -341,6 +381,19 @@ async fn routes_domains_schedules_and_zones() {
     let domains =
         platform.get(&platform.path("/workers/domains/records?service=w&environment=production")).await.result();
     assert_eq!(names(&domains, "hostname"), ["www.site.test"]);
+    // Another worker is told whose it is, and takes it if that is meant.
+    platform.put_script("v", json!({})).await.result();
+    let other = platform.path("/workers/scripts/v");
+    let wanted = json!([{ "hostname": "www.site.test" }]);
+    let changes = platform.json("POST", &format!("{other}/domains/changeset?replace_state=true"), wanted.clone()).await;
+    let updated = &changes.result()["updated"][0];
+    assert_eq!((&updated["modified"], &updated["service"]), (&json!(true), &json!("w")));
+    let record = platform.path(&format!("/workers/domains/records/{}", updated["id"].as_str().unwrap()));
+    assert_eq!(platform.get(&record).await.result()["service"], "w");
+    let records = |take: bool| json!({ "origins": wanted, "override_existing_origin": take });
+    platform.json("PUT", &format!("{other}/domains/records"), records(false)).await.refused(409);
+    platform.json("PUT", &format!("{other}/domains/records"), records(true)).await.result();
+    assert_eq!(platform.get(&record).await.refused(404), 100114);
 
     platform.json("PUT", &format!("{script}/schedules"), json!([{ "cron": "*/5 * * * *" }])).await.result();
     assert_eq!(

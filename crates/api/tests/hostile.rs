@@ -41,8 +41,9 @@ fn head(platform: &Platform, method: &str, path: &str, more: &str) -> String {
 }
 
 fn impatient() -> ApiConfig {
-    let body = Pace { span: Duration::from_millis(300), bytes_min: 1_000 };
-    ApiConfig { timeouts: Timeouts { head: Duration::from_millis(300), body }, ..ApiConfig::default() }
+    let body = Pace { span: Duration::from_millis(300), bytes_min: 1_000, ..Pace::default() };
+    let (head, answer) = (Duration::from_millis(300), Duration::from_millis(300));
+    ApiConfig { timeouts: Timeouts { head, body, answer }, ..ApiConfig::default() }
 }
 
 #[tokio::test]
@@ -76,6 +77,17 @@ async fn a_head_that_does_not_come_to_its_end_is_answered() {
         let (status, body) = raw(&platform, begun.as_bytes()).await;
         assert_eq!((status, &body["success"]), (408, &Value::Bool(false)), "{begun}");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answer_is_ended() {
+    let platform = Platform::start_with(impatient()).await;
+    let mut stream = TcpStream::connect(platform.address).await.unwrap();
+    let asking = async {
+        // Until the other side has enough.
+        while stream.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n").await.is_ok() {}
+    };
+    timeout(LONG, asking).await.expect("the connection ends");
 }
 
 #[tokio::test]

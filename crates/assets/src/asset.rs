@@ -18,10 +18,15 @@ use crate::compress::Coding;
 const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// What one set keeps in memory of its small files, in bytes: 32 MiB.
 const MEMORY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What all sets of this process keep so together, in bytes: 256 MiB.
+const TOTAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Characters of the content's hash that make the entity tag: 128 bits.
 const ETAG_HEX_CHARS: usize = 32;
 /// Read at a time while hashing, in bytes.
 const HASH_BUFFER_BYTES: usize = 128 * 1024;
+
+/// What all sets keep in memory now.
+static TOTAL_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// Content types where common usage differs from the table of file extensions.
 const CONTENT_TYPES: &[(&str, &str)] = &[
@@ -69,8 +74,12 @@ struct Known {
 
 /// The memory one set spends on contents.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Memory {
-    used_bytes: Arc<AtomicUsize>,
+pub(crate) struct Memory(Arc<Held>);
+
+/// What a set has taken of the memory for all; it is given back with the set.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: AtomicUsize,
 }
 
 /// A file opened to be served.
@@ -223,13 +232,30 @@ impl Asset {
 // === impl Memory ===
 
 impl Memory {
-    /// Takes `bytes` of what is left, for good.
+    /// Takes `bytes` of what is left, for as long as the set lives.
     pub(crate) fn reserve(&self, bytes: usize) -> bool {
-        let taken = self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            used.checked_add(bytes).filter(|used| *used <= MEMORY_BYTES_MAX)
-        });
-        taken.is_ok()
+        let Self(held) = self;
+        if !take(&held.bytes, bytes, MEMORY_BYTES_MAX) {
+            return false;
+        }
+        let taken = take(&TOTAL_BYTES, bytes, TOTAL_BYTES_MAX);
+        if !taken {
+            held.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        taken
     }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        TOTAL_BYTES.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+    }
+}
+
+/// Adds `bytes` to those that are used, unless that would be more than `bytes_max`.
+fn take(used: &AtomicUsize, bytes: usize, bytes_max: usize) -> bool {
+    let add = |used: usize| used.checked_add(bytes).filter(|used| *used <= bytes_max);
+    used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
 }
 
 /// Hashes a file: a small one while it is read into memory, a big one in a pass of its own.
@@ -310,5 +336,14 @@ mod tests {
         assert!(!memory.reserve(2));
         assert!(memory.reserve(1));
         assert!(!memory.reserve(usize::MAX));
+        drop(memory);
+
+        // One test for both bounds, because one of them is the whole process's.
+        let sets: Vec<Memory> = (0..TOTAL_BYTES_MAX / MEMORY_BYTES_MAX).map(|_| Memory::default()).collect();
+        assert!(sets.iter().all(|set| set.reserve(MEMORY_BYTES_MAX)));
+        let another = Memory::default();
+        assert!(!another.reserve(1));
+        drop(sets);
+        assert!(another.reserve(1));
     }
 }

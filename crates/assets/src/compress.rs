@@ -35,19 +35,24 @@ pub(crate) enum Coding {
 // === impl Coding ===
 
 impl Coding {
-    /// The coding for an answer with these headers and so many bytes, or `None` to send it as it is.
-    pub(crate) fn choose(request: &HeaderMap, answer: &HeaderMap, bytes: u64) -> Option<Self> {
-        let is_suitable = bytes >= COMPRESS_BYTES_MIN
-            && !request.contains_key(header::RANGE)
+    /// Whether an answer with these headers and so many bytes is compressed for those who accept it.
+    pub(crate) fn suits(answer: &HeaderMap, bytes: u64) -> bool {
+        bytes >= COMPRESS_BYTES_MIN
             && !answer.contains_key(header::CONTENT_ENCODING)
             && !forbids_transform(answer)
-            && answer.get(header::CONTENT_TYPE).is_some_and(shrinks);
-        if !is_suitable {
+            && answer.get(header::CONTENT_TYPE).is_some_and(shrinks)
+    }
+
+    /// The coding that a client gets of what suits, or `None` to send it as it is. Ranges are of the file itself.
+    pub(crate) fn choose(request: &HeaderMap) -> Option<Self> {
+        if request.contains_key(header::RANGE) {
             return None;
         }
         let quality = |coding| accepted_quality(request, coding);
         let (brotli, gzip) = (quality("br"), quality("gzip"));
-        if brotli > 0 && brotli >= gzip {
+        if quality("identity") > brotli.max(gzip) {
+            None
+        } else if brotli > 0 && brotli >= gzip {
             Some(Self::Brotli)
         } else if gzip > 0 {
             Some(Self::Gzip)
@@ -139,7 +144,7 @@ mod tests {
         request.insert(header::ACCEPT_ENCODING, HeaderValue::from_str(accept).unwrap());
         let mut answer = HeaderMap::new();
         answer.insert(header::CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
-        Coding::choose(&request, &answer, bytes)
+        Coding::choose(&request).filter(|_| Coding::suits(&answer, bytes))
     }
 
     #[test]
@@ -154,6 +159,9 @@ mod tests {
             ("GZIP;Q=0.3", Some(Coding::Gzip)),
             ("gzip;q=nonsense", None),
             ("identity", None),
+            ("identity, br;q=0.5", None),
+            ("identity;q=0.2, br; q=0.5", Some(Coding::Brotli)),
+            ("zstd, gzip;q=0.001", Some(Coding::Gzip)),
             ("", None),
         ] {
             assert_eq!(choose(accept, "text/html; charset=utf-8", 5000), coding, "{accept}");

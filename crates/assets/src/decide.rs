@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
 use crate::asset::Asset;
+use crate::base_path::BasePath;
 use crate::config::NotFoundHandling;
 use crate::path;
 use crate::redirect_rules::Redirect;
@@ -98,9 +99,10 @@ impl AssetSet {
             None => None,
         };
         let path = rewritten.as_deref().unwrap_or_else(|| url.path());
-        let name = path::decode(path);
+        let decoded = path::decode(path);
         let resolver = Resolver { index: &self.index, html_handling: self.config.html_handling, not_found_handling };
-        let Some(intent) = resolver.resolve(&name) else {
+        let name = self.base_path.name_of(&decoded);
+        let Some((name, intent)) = name.and_then(|name| Some((name, resolver.resolve(name)?))) else {
             // A rule named this path, so the worker is not asked.
             return match rewritten {
                 Some(_) => Outcome::Answer(Answer::NotFound),
@@ -110,16 +112,17 @@ impl AssetSet {
         if *request.method != Method::GET && *request.method != Method::HEAD {
             return Outcome::Answer(Answer::MethodNotAllowed);
         }
-        Outcome::Answer(carry_out(intent, path, &name, url.query()))
+        Outcome::Answer(carry_out(intent, path, &self.base_path, name, url.query()))
     }
 }
 
 /// Serves at the one canonical path of a file, and redirects there from every other spelling of it.
-fn carry_out(intent: Intent, path: &str, name: &str, query: Option<&str>) -> Answer {
+fn carry_out(intent: Intent, path: &str, base: &BasePath, name: &str, query: Option<&str>) -> Answer {
     let (destination, plan) = match intent {
-        Intent::Redirect(to) => (path::encode(&to), None),
-        Intent::Serve { asset, status } => (path::encode(name), Some(AssetPlan { asset, status })),
+        Intent::Redirect(to) => (base.path_of(&to), None),
+        Intent::Serve { asset, status } => (base.path_of(name), Some(AssetPlan { asset, status })),
     };
+    let destination = path::encode(&destination);
     match plan {
         Some(plan) if destination == path => Answer::Serve(plan),
         _ => {

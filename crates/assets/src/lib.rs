@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod asset;
+mod base_path;
 mod body;
 mod compress;
 mod config;

@@ -54,10 +54,20 @@ impl AssetSet {
         let mut headers = asset_headers(request, &plan, &opened);
         let is_known = is_known_to_client(request.headers, &opened.etag);
         self.headers.apply(request.target(), &mut headers);
+        let suits = Coding::suits(&headers, opened.bytes);
+        let coding = Coding::choose(request.headers).filter(|_| suits);
+        if suits {
+            // Said of every answer, or a shared cache would take one of them for all.
+            vary_by_coding(&mut headers);
+        }
+        // A tag that a rule set is the deployer's to answer for.
+        if coding.is_some() && headers.get(header::ETAG) == Some(&opened.etag) {
+            headers.insert(header::ETAG, compress::weaken(&opened.etag));
+        }
         if is_known {
             return Ok(response(StatusCode::NOT_MODIFIED, headers, body::empty()));
         }
-        if let Some(coding) = Coding::choose(request.headers, &headers, opened.bytes) {
+        if let Some(coding) = coding {
             return self
                 .compressed(request, &plan, headers, opened, coding)
                 .await
@@ -97,11 +107,6 @@ impl AssetSet {
         coding: Coding,
     ) -> std::io::Result<Response<AssetBody>> {
         headers.insert(header::CONTENT_ENCODING, coding.name());
-        headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        // A tag that a rule set is the deployer's to answer for.
-        if headers.get(header::ETAG) == Some(&opened.etag) {
-            headers.insert(header::ETAG, compress::weaken(&opened.etag));
-        }
         if *request.method == Method::HEAD {
             return Ok(response(plan.status, headers, body::empty()));
         }
@@ -134,6 +139,15 @@ fn asset_headers(request: &AssetRequest<'_>, plan: &AssetPlan, opened: &Opened) 
     let status = if opened.is_warm { "HIT" } else { "MISS" };
     headers.insert(CF_CACHE_STATUS, HeaderValue::from_static(status));
     headers
+}
+
+/// Says that the answer depends on the codings that the client accepts, where it does not say so yet.
+fn vary_by_coding(headers: &mut HeaderMap) {
+    let values = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok());
+    let mut names = values.flat_map(|value| value.split(',')).map(str::trim);
+    if !names.any(|name| name == "*" || name.eq_ignore_ascii_case("accept-encoding")) {
+        headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
 }
 
 /// `If-None-Match`, compared weakly. Our tags hold no commas, so the list needs no care.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::asset::{Memory, StoredFile};
+use crate::base_path::BasePath;
 use crate::config::AssetsConfig;
 use crate::header_rules::{self, HeaderRules};
 use crate::index::{Index, read_rule_file};
@@ -18,6 +19,7 @@ use crate::worker_first::{WorkerFirst, WorkerFirstError};
 pub struct AssetSet {
     pub(crate) config: AssetsConfig,
     pub(crate) index: Index,
+    pub(crate) base_path: BasePath,
     pub(crate) headers: HeaderRules,
     pub(crate) redirects: RedirectRules,
     pub(crate) worker_first: WorkerFirst,
@@ -96,7 +98,16 @@ impl AssetSet {
         notices.extend(found);
         let index = Index::build(&root, &mut notices)?;
 
-        Ok(Self { config, index, headers, redirects, worker_first, memory: Memory::default(), notices })
+        Ok(Self {
+            config,
+            index,
+            base_path: BasePath::default(),
+            headers,
+            redirects,
+            worker_first,
+            memory: Memory::default(),
+            notices,
+        })
     }
 
     /// The set of files that a store keeps, with the texts of its `_headers` and `_redirects`.
@@ -111,7 +122,24 @@ impl AssetSet {
         let (redirects, found) = RedirectRules::parse(redirects, config.html_handling);
         notices.extend(found);
         let index = Index::of_files(files);
-        Ok(Self { config, index, headers, redirects, worker_first, memory: Memory::default(), notices })
+        Ok(Self {
+            config,
+            index,
+            base_path: BasePath::default(),
+            headers,
+            redirects,
+            worker_first,
+            memory: Memory::default(),
+            notices,
+        })
+    }
+
+    /// This set with `base` before the path of every file: `/index.html` answers at `/docs/` then, where `base` is
+    /// `/docs`. Rules go on matching whole paths.
+    #[must_use]
+    pub fn with_base_path(mut self, base: &str) -> Self {
+        self.base_path = BasePath::new(base);
+        self
     }
 
     pub fn config(&self) -> &AssetsConfig {

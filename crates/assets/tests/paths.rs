@@ -5,8 +5,8 @@
 mod support;
 
 use http::{Method, StatusCode};
-use selvedge_assets::{AssetsConfig, HtmlHandling, NotFoundHandling};
-use support::{Site, header, text};
+use selvedge_assets::{AssetsConfig, HtmlHandling, NotFoundHandling, RunWorkerFirst};
+use support::{Site, header, text, with_worker};
 
 /// A request path, the file that answers in the end (by itself or after one redirect), and the path it answers at.
 type Case = (&'static str, Option<(&'static str, &'static str)>);
@@ -262,6 +262,53 @@ async fn not_found_handling_without_its_file_is_a_bare_404() {
         let response = Site::new(&["/a.txt"], config).get("/x").await;
         assert_eq!((response.status(), text(&response)), (StatusCode::NOT_FOUND, ""));
     }
+}
+
+#[tokio::test]
+async fn a_base_path_stands_before_every_file() {
+    let files = ["/index.html", "/a/b.html", "/404.html", "/docs/own.txt"];
+    let config = AssetsConfig { not_found_handling: NotFoundHandling::NotFoundPage, ..AssetsConfig::default() };
+    let mut site = Site::new(&files, config);
+    for base in ["/docs", "docs", "/docs/"] {
+        site.set = site.set.with_base_path(base);
+        for (path, status, expected) in [
+            ("/docs/", 200, "/index.html"),
+            ("/docs", 307, "/docs/"),
+            ("/docs/index.html", 307, "/docs/"),
+            ("/docs/a/b", 200, "/a/b.html"),
+            ("/docs/a/b.html?x=1", 307, "/docs/a/b?x=1"),
+            ("//docs//a/b", 307, "/docs/a/b"),
+            ("/%64ocs/a/b", 307, "/docs/a/b"),
+            ("/docs/docs/own.txt", 200, "/docs/own.txt"),
+            ("/docs/none", 404, "/404.html"),
+            ("/docs/own.txt", 404, "/404.html"),
+            ("/docs-old/a/b", 404, ""),
+            ("/a/b", 404, ""),
+            ("/", 404, ""),
+        ] {
+            let response = site.get(path).await;
+            let said = header(&response, "location").unwrap_or(text(&response));
+            assert_eq!((response.status().as_u16(), said), (status, expected), "{base} {path}");
+        }
+    }
+    site.set = Site::new(&files, with_worker(RunWorkerFirst::default())).set.with_base_path("/docs");
+    assert_eq!(site.outside(Method::POST, "/docs/a/b", &[]).await, Some(405));
+    assert_eq!(site.outside(Method::GET, "/a/b", &[]).await, None, "what lies elsewhere is the worker's");
+}
+
+#[tokio::test]
+async fn rules_name_whole_paths_with_a_base_path() {
+    let rules = [
+        ("/_redirects", "/docs/old /docs/new\n/docs/same /docs/page 200\n/docs/lost /page 200\n"),
+        ("/_headers", "/docs/page\n  X-Page: 1\n/page\n  X-Page: 2\n"),
+        ("/page", "page"),
+    ];
+    let mut site = Site::with_contents(&rules, AssetsConfig::default());
+    site.set = site.set.with_base_path("/docs");
+    assert_eq!(header(&site.get("/docs/old").await, "location"), Some("/docs/new"));
+    assert_eq!(text(&site.get("/docs/same").await), "page");
+    assert_eq!(site.get("/docs/lost").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(header(&site.get("/docs/page").await, "x-page"), Some("1"));
 }
 
 #[tokio::test]

@@ -143,13 +143,19 @@ async fn text_is_compressed_for_those_who_accept_it() {
         }
         let weak = format!("W/{plain_etag}");
         let unmodified = [("accept-encoding", "br"), ("if-none-match", weak.as_str())];
-        assert_eq!(site.request(Method::GET, "/a.txt", &unmodified).await.status(), StatusCode::NOT_MODIFIED);
+        let unmodified = site.request(Method::GET, "/a.txt", &unmodified).await;
+        assert_eq!(unmodified.status(), StatusCode::NOT_MODIFIED);
+        // What a cache has is brought up to date by an answer of the same tag only.
+        assert_eq!(header(&unmodified, "etag"), Some(weak.as_str()));
+        assert_eq!(header(&unmodified, "vary"), Some("Accept-Encoding"));
+        let plain = site.get("/a.txt").await;
+        assert_eq!((header(&plain, "content-encoding"), header(&plain, "vary")), (None, Some("Accept-Encoding")));
         let head = site.request(Method::HEAD, "/a.txt", &[("accept-encoding", "br")]).await;
         assert_eq!((header(&head, "content-encoding"), head.body().len()), (Some("br"), 0));
         let ranged = [("accept-encoding", "br"), ("range", "bytes=0-7")];
         assert_eq!(text(&site.request(Method::GET, "/a.txt", &ranged).await), "selvedge");
         let image = site.request(Method::GET, "/a.png", &[("accept-encoding", "br")]).await;
-        assert_eq!(header(&image, "content-encoding"), None);
+        assert_eq!((header(&image, "content-encoding"), header(&image, "vary")), (None, None));
     }
 }
 
@@ -165,6 +171,19 @@ async fn a_deployers_own_encoding_is_left_alone() {
     let response = site.request(Method::GET, "/a.txt", &[("accept-encoding", "br")]).await;
     assert_eq!(header(&response, "content-encoding"), Some("gzip"));
     assert_eq!(response.body().len(), 4 * KIB);
+}
+
+#[tokio::test]
+async fn a_deployers_own_vary_is_not_said_twice() {
+    let contents = "x".repeat(4 * KIB);
+    for rule in ["accept-encoding, Origin", "*"] {
+        let headers = format!("/a.txt\n  Vary: {rule}\n");
+        let files = [("/_headers", headers.as_str()), ("/a.txt", contents.as_str())];
+        let site = Site::with_contents(&files, AssetsConfig::default());
+        let response = site.request(Method::GET, "/a.txt", &[("accept-encoding", "br")]).await;
+        let said: Vec<_> = response.headers().get_all("vary").iter().collect();
+        assert_eq!(said, [rule]);
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use crate::bounds::{
 use crate::caller::{Caller, Permission};
 use crate::control::{Control, random_id};
 use crate::error::ControlError;
+use crate::pins::Pinned;
 use crate::store::Session;
 
 /// One file that an upload is to have.
@@ -83,7 +84,7 @@ impl Control {
         self.core
             .store
             .write(move |view| {
-                while view.forget_sessions(now_ms)? > 0 {}
+                view.forget_sessions(now_ms)?;
                 let (sessions, files) = view.count_sessions(&own, now_ms)?;
                 if sessions >= ASSETS_SESSIONS_MAX || files + manifest.len() as u64 > ASSETS_SESSION_FILES_MAX {
                     let what = "uploads of assets under way";
@@ -117,9 +118,10 @@ impl Control {
         Ok(sizes.keys().filter(|hash| !here.contains(*hash)).cloned().collect())
     }
 
-    /// Refuses a token of an upload of assets that is unknown or has expired: before its body is read.
-    pub async fn check_assets_token(&self, token: &str) -> Result<(), ControlError> {
-        self.assets_session(token).await.map(drop)
+    /// The account of an upload of assets, by its token. Refuses one that is unknown or has expired: before its body is
+    /// read.
+    pub async fn check_assets_token(&self, token: &str) -> Result<AccountId, ControlError> {
+        self.assets_session(token).await.map(|(_, session)| session.account)
     }
 
     /// Takes one file of an upload, whose token says which. The content is compared with the hash. Without a content
@@ -160,7 +162,7 @@ impl Control {
             }
             Some(_) => return Err(ControlError::invalid(at(), "its content type is not one")),
         };
-        let blobs = self.put_blobs(vec![content]).await?;
+        let (blobs, _pinned) = self.put_blobs(vec![content]).await?;
         let Some(blob) = blobs.into_iter().next() else {
             return Err(ControlError::invalid(at(), "it could not be kept"));
         };
@@ -170,13 +172,14 @@ impl Control {
         Ok(AssetsUploaded { missing, completion: (missing == 0).then(|| token.to_owned()) })
     }
 
-    /// The files of an upload of assets that is complete.
+    /// The files of an upload of assets that is complete, and what holds them until a version uses them.
     pub(crate) async fn completed_assets(
         &self,
         account: &AccountId,
         worker: &WorkerName,
         token: &str,
-    ) -> Result<AssetFiles, ControlError> {
+    ) -> Result<(AssetFiles, Pinned), ControlError> {
+        let _kept = self.blobs.read().await;
         let (id, session) = self.assets_session(token).await?;
         // Another's token is as good as none.
         if session.account != *account || session.worker != *worker {
@@ -195,7 +198,8 @@ impl Control {
         if files.len() as u64 != count {
             return Err(ControlError::invalid("assets.jwt", "files of the upload have gone since: deploy again"));
         }
-        Ok(files)
+        let pinned = self.pins.pin(files.values().map(|file| file.blob.clone()).collect());
+        Ok((files, pinned))
     }
 
     fn assets_token(&self, claims: &Claims) -> Result<String, ControlError> {

@@ -69,5 +69,16 @@ impl<'de> Deserialize<'de> for BindingInput {
 
 /// Whether a binding of that type says nothing by its name alone.
 fn needs_more(kind: &str) -> bool {
-    !matches!(kind, "assets" | "version_metadata" | "ai" | "browser" | "images" | "worker_loader" | "stream" | "media")
+    !matches!(
+        kind,
+        "assets"
+            | "version_metadata"
+            | "ai"
+            | "browser"
+            | "images"
+            | "send_email"
+            | "worker_loader"
+            | "stream"
+            | "media"
+    )
 }

@@ -30,8 +30,6 @@ pub const EXCLUSIONS_MAX: u64 = 1_000;
 pub const DOMAINS_MAX: usize = 100;
 /// Cron triggers of one worker.
 pub const CRONS_MAX: usize = 100;
-/// The longest cron expression, in bytes.
-pub const CRON_BYTES_MAX: usize = 256;
 /// Bindings of one version.
 pub const BINDINGS_MAX: usize = 512;
 /// The longest name of a binding, in bytes.
@@ -62,8 +60,6 @@ pub const ANNOTATIONS_MAX: usize = 16;
 pub const ANNOTATION_BYTES_MAX: usize = 1_000;
 /// Workers that are told of the events of one.
 pub const TAIL_CONSUMERS_MAX: usize = 10;
-/// Aliases of one worker's versions.
-pub const ALIASES_MAX: usize = 1_000;
 /// The longest name of a token, account or resource, in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 /// Files of one version's assets.

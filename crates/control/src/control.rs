@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use selvedge_fabric::Fabric;
+use selvedge_fabric::{Change, Fabric};
 use selvedge_model::{AccountId, is_host_name};
 use tokio::sync::{RwLock, Semaphore};
 
@@ -16,7 +16,7 @@ use crate::caller::{Caller, Permission, Scope};
 use crate::core::{Core, Decided};
 use crate::error::ControlError;
 use crate::event::{By, Event};
-use crate::page::Page;
+use crate::pins::Pins;
 use crate::secret::{Secret, SecretsKey, write_private};
 use crate::starter::Starter;
 use crate::store::{Store, View};
@@ -75,6 +75,9 @@ pub struct FirstStart {
     pub token: Secret,
 }
 
+/// The fabric's key that says which key secrets are sealed with, by a hash of it.
+const SEALED_WITH: &str = "control/sealed-with";
+
 /// Decides what may be done, and remembers what was.
 pub struct Control {
     pub(crate) core: Arc<Core>,
@@ -82,6 +85,7 @@ pub struct Control {
     pub(crate) key: SecretsKey,
     /// Held for reading while blobs are noted and put, for writing while unused ones are removed.
     pub(crate) blobs: RwLock<()>,
+    pub(crate) pins: Arc<Pins>,
     pub(crate) starts: Semaphore,
     domain: String,
 }
@@ -89,6 +93,9 @@ pub struct Control {
 impl Control {
     /// Opens the control plane: reads what the log has beyond the view, and publishes what was not yet. At the very first
     /// start makes an account and a token for the platform's administrator.
+    ///
+    /// # Errors
+    /// [`ControlError::OtherKey`] if secrets were sealed with another key than this one.
     pub async fn open(
         config: ControlConfig,
         fabric: Arc<dyn Fabric>,
@@ -98,10 +105,11 @@ impl Control {
         if !is_host_name(&domain) {
             return Err(ControlError::invalid("domain", format!("\"{}\" is not a host name", config.domain)));
         }
+        check_key(&*fabric, &config.secrets_key).await?;
         let core = Core::open(Store::open(&config.data)?, fabric, config.clock).await?;
         core.publish().await?;
-        let (blobs, starts) = (RwLock::new(()), Semaphore::new(STARTS_MAX));
-        let control = Arc::new(Self { core, starter, key: config.secrets_key, blobs, starts, domain });
+        let (blobs, pins, starts) = (RwLock::new(()), Arc::default(), Semaphore::new(STARTS_MAX));
+        let control = Arc::new(Self { core, starter, key: config.secrets_key, blobs, pins, starts, domain });
         let first_start = control.start_first(config.admin_token).await?;
         Ok(Opened { control, first_start })
     }
@@ -155,8 +163,7 @@ impl Control {
 
     /// The account that the first start made.
     pub async fn first_account(&self) -> Result<Option<AccountId>, ControlError> {
-        let first = self.core.store.read(|view| view.accounts(Page::first(1))).await?;
-        Ok(first.into_iter().next().map(|account| account.id))
+        self.core.store.read(|view| view.first_account()).await
     }
 
     /// Asks the view something about an account, if the caller may.
@@ -198,6 +205,21 @@ impl Control {
                 decide(view, at_ms)
             })
             .await
+    }
+}
+
+/// Refuses another key than the one before: what that one sealed would not open any more, and nobody would be told
+/// until a worker needs it.
+async fn check_key(fabric: &dyn Fabric, key: &SecretsKey) -> Result<(), ControlError> {
+    let fingerprint = key.fingerprint();
+    match fabric.get(SEALED_WITH).await?.and_then(|entry| entry.value) {
+        Some(before) if before == fingerprint.as_bytes() => Ok(()),
+        Some(_) => Err(ControlError::OtherKey),
+        None => {
+            let change = Change { key: SEALED_WITH.into(), value: Some(fingerprint.into()) };
+            fabric.set(vec![change]).await?;
+            Ok(())
+        }
     }
 }
 

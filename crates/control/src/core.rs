@@ -130,16 +130,14 @@ impl Core {
             let (decide, at_ms) = (Arc::clone(&decide), self.clock.now_ms());
             let (position, decided) =
                 self.store.read(move |view| Ok((view.position()?.0, decide(view, at_ms)))).await?;
-            let decided = match decided {
-                Ok(decided) => decided,
-                // Refused on the ground of what is old: look again.
-                Err(error) if self.fabric.end(LOG).await?.0 != position => {
-                    tracing::debug!(%error, "a command was refused against an old view: decided anew");
-                    self.catch_up().await?;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            let changes = decided.as_ref().is_ok_and(|decided| !decided.events.is_empty());
+            // That nothing is to be done, on the ground of what is old, says nothing: look again.
+            if !changes && self.fabric.end(LOG).await?.0 != position {
+                tracing::debug!(position, "a command changed nothing of an old view: decided anew");
+                self.catch_up().await?;
+                continue;
+            }
+            let decided = decided?;
             if decided.events.is_empty() {
                 return Ok(decided.answer);
             }
@@ -155,6 +153,14 @@ impl Core {
             }
         }
         Err(ControlError::Busy { what: "the control plane".into() })
+    }
+
+    /// Finishes what a failure in between left: applies what the log has beyond the view, and publishes what waits.
+    pub async fn settle(&self) -> Result<(), ControlError> {
+        let deciding = self.deciding.lock().await;
+        self.catch_up().await?;
+        drop(deciding);
+        self.publish().await
     }
 
     /// Publishes all that waits.

@@ -76,7 +76,7 @@ impl Control {
             annotations.entry("workers/triggered_by".into()).or_insert_with(|| "deployment".into());
             let deployment = Deployment {
                 id: id.clone(),
-                created_ms: at_ms,
+                created_ms: created_after(row.data.deployment.as_ref(), at_ms),
                 author: author.clone(),
                 source: source.clone(),
                 strategy: STRATEGY.into(),
@@ -124,6 +124,12 @@ impl Control {
 
 /// The one way to share the traffic.
 pub(crate) const STRATEGY: &str = "percentage";
+
+/// When a deployment is made: later than the one before, also where the clock was set back, because clients take the
+/// latest for the present one.
+pub(crate) fn created_after(before: Option<&Deployment>, at_ms: u64) -> u64 {
+    before.map_or(at_ms, |before| at_ms.max(before.created_ms.saturating_add(1)))
+}
 
 /// Reads percentages: the versions differ, and their shares are whole hundredths of a percent that come to all.
 fn shares(versions: &[(VersionId, f64)]) -> Result<Vec<Share>, ControlError> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use parking_lot::Mutex;
 use selvedge_model::{
     AccountId, AssetsRecord, BindingKind, BindingRecord, Format, ModuleRecord, VersionRecord, WorkerName,
 };
@@ -41,6 +42,31 @@ pub(crate) struct Resolver<'a> {
     pub base: Option<&'a VersionRecord>,
     /// New secrets, sealed, by the names of their bindings.
     pub sealed: &'a BTreeMap<String, String>,
+    pub resealed: &'a Resealed,
+}
+
+/// Secrets that are taken over under another name, sealed for that: each once, because no two seals are the same, and a
+/// draft that is made again of the same must be.
+#[derive(Default)]
+pub(crate) struct Resealed(Mutex<BTreeMap<(String, String), String>>);
+
+impl Resealed {
+    /// The seal for `name` of what is sealed as `former`.
+    fn seal(
+        &self,
+        name: &str,
+        former: &str,
+        seal: impl FnOnce() -> Result<String, ControlError>,
+    ) -> Result<String, ControlError> {
+        let mut known = self.0.lock();
+        let at = (name.to_owned(), former.to_owned());
+        if let Some(sealed) = known.get(&at) {
+            return Ok(sealed.clone());
+        }
+        let sealed = seal()?;
+        known.insert(at, sealed.clone());
+        Ok(sealed)
+    }
 }
 
 impl Resolver<'_> {
@@ -88,9 +114,10 @@ impl Resolver<'_> {
                 match found(other.as_ref().or(self.base), old_name) {
                     // A seal is bound to the name of its binding.
                     Some(BindingRecord { kind: BindingKind::SecretText { sealed }, .. }) if old_name != name => {
-                        let secret = self.key.open(self.account, self.worker, old_name, &sealed);
-                        let sealed =
-                            self.key.seal(self.account, self.worker, name, &secret.ok_or(ControlError::Seal)?)?;
+                        let sealed = self.resealed.seal(name, &sealed, || {
+                            let secret = self.key.open(self.account, self.worker, old_name, &sealed);
+                            self.key.seal(self.account, self.worker, name, &secret.ok_or(ControlError::Seal)?)
+                        })?;
                         Ok(BindingRecord { name: name.clone(), kind: BindingKind::SecretText { sealed } })
                     }
                     Some(binding) => Ok(BindingRecord { name: name.clone(), kind: binding.kind }),
@@ -152,8 +179,13 @@ pub(crate) fn check_inputs(inputs: &[BindingInput]) -> Result<(), ControlError> 
         if !names.insert(name) {
             return Err(ControlError::invalid("bindings", format!("there are two with the name {name}")));
         }
-        if let BindingInput::Secret { text, .. } = input {
-            check_variable(name, text.expose().len())?;
+        match input {
+            BindingInput::Secret { text, .. } => check_variable(name, text.expose().len())?,
+            // It would be kept as it is: in the clear.
+            BindingInput::Given(record) if kind_of(record) == "secret_key" => {
+                return Err(ControlError::NotAvailable { what: "a secret of type secret_key".into() });
+            }
+            _ => {}
         }
     }
     Ok(())

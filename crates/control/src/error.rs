@@ -66,7 +66,7 @@ pub enum ControlError {
     #[error("{at}: {problem}")]
     Invalid { at: String, problem: String },
     #[error(
-        "\"{name}\" cannot be the name of a Worker: 1 to 63 lower-case letters, digits, - and _ are; no - at either end"
+        "\"{name}\" cannot be the name of a Worker: 1 to 63 lower-case letters, digits, - and _ are; no - at the start"
     )]
     WorkerNameInvalid { name: String },
     #[error("\"{pattern}\" is not a route pattern: {source}")]
@@ -109,9 +109,10 @@ pub enum ControlError {
          first, or use `wrangler versions secret` to make a version that is not deployed"
     )]
     LatestNotDeployed { worker: WorkerName },
+    /// The list of names comes last: wrangler shows what follows the colon as one.
     #[error(
-        "The secrets {names} have changed since the version {version} was uploaded: deploying it brings their former \
-         values back. Force it if that is meant"
+        "Going back to the version {version} brings former secrets back, unless it is forced. The following secrets have \
+         changed: {names}"
     )]
     SecretsChanged { version: VersionId, names: String },
     #[error("{what} is not available yet on this platform")]
@@ -128,6 +129,8 @@ pub enum ControlError {
     Record { position: u64, source: serde_json::Error },
     #[error("a secret could not be sealed")]
     Seal,
+    #[error("the secrets of this platform were sealed with another key: bring back the file that held it")]
+    OtherKey,
     #[error("{what} could not be {action}")]
     File { what: String, action: &'static str, source: std::io::Error },
 }
@@ -190,6 +193,7 @@ impl ControlError {
             | Self::View { .. }
             | Self::Record { .. }
             | Self::Seal
+            | Self::OtherKey
             | Self::File { .. } => 10013,
         }
     }
@@ -238,7 +242,12 @@ impl ControlError {
             | Self::SecretsChanged { .. }
             | Self::NotAvailable { .. } => 400,
             Self::StarterUnavailable { .. } => 503,
-            Self::Fabric(_) | Self::View { .. } | Self::Record { .. } | Self::Seal | Self::File { .. } => 500,
+            Self::Fabric(_)
+            | Self::View { .. }
+            | Self::Record { .. }
+            | Self::Seal
+            | Self::OtherKey
+            | Self::File { .. } => 500,
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! All state is made of the log's events. [`Control`] keeps a view of it in SQLite, which can be deleted: it is made
 //! again from the log. Nothing here speaks HTTP, and nothing but this crate may write the log `control` and the keys
-//! `worker/` and `version/`.
+//! `worker/`, `version/`, `exclusions/` and `control/`.
 #![forbid(unsafe_code)]
 
 mod account;
@@ -26,6 +26,7 @@ mod maintain;
 mod make;
 mod migration;
 mod page;
+mod pins;
 mod resource;
 mod route;
 mod schedule;

@@ -1,4 +1,6 @@
-//! Keeping house: what was not finished is forgotten, and what nothing refers to is removed.
+//! Keeping house: what was not finished is finished or forgotten, and what nothing refers to is removed.
+
+use std::sync::Arc;
 
 use selvedge_model::{AssetFiles, BlobHash};
 
@@ -7,23 +9,22 @@ use crate::control::Control;
 use crate::error::ControlError;
 
 impl Control {
-    /// One round of keeping house: removes blobs that nothing refers to any more, forgets uploads that were not finished.
-    /// To be called every few minutes.
+    /// One round of keeping house: publishes what a failure left unpublished, forgets uploads that were not finished, and
+    /// removes blobs that nothing refers to any more. To be called every few minutes.
     pub async fn maintain(&self) -> Result<(), ControlError> {
+        self.core.settle().await?;
         let now_ms = self.core.clock.now_ms();
-        self.core
-            .store
-            .write(move |view| {
-                while view.forget_sessions(now_ms)? > 0 {}
-                Ok(())
-            })
-            .await?;
-        // Before anything is removed: what a manifest lists is in use.
-        while let Some(manifest) = self.core.store.read(|view| view.unlisted_manifest()).await? {
-            self.list(manifest).await?;
+        while self.core.store.write(move |view| view.forget_sessions(now_ms)).await? > 0 {}
+        loop {
+            // Before anything is removed: what a manifest lists is in use.
+            while let Some(manifest) = self.core.store.read(|view| view.unlisted_manifest()).await? {
+                self.list(manifest).await?;
+            }
+            if !self.sweep(now_ms).await? {
+                break;
+            }
         }
-        while self.sweep(now_ms).await? {}
-        Ok(())
+        self.core.store.shorten_log().await
     }
 
     async fn list(&self, manifest: BlobHash) -> Result<(), ControlError> {
@@ -39,7 +40,15 @@ impl Control {
     async fn sweep(&self, now_ms: u64) -> Result<bool, ControlError> {
         let _alone = self.blobs.write().await;
         let before_ms = now_ms.saturating_sub(BLOB_GRACE.as_millis() as u64);
-        let sweep = self.core.store.write(move |view| view.sweep(before_ms, now_ms)).await?;
+        let pins = Arc::clone(&self.pins);
+        let sweep = self.core.store.write(move |view| {
+            // Of a version that has come since the lists were read: what its manifest lists is in use, too.
+            if view.unlisted_manifest()?.is_some() {
+                return Ok(None);
+            }
+            view.sweep(before_ms, now_ms, &pins).map(Some)
+        });
+        let Some(sweep) = sweep.await? else { return Ok(true) };
         for blob in &sweep.unused {
             self.core.fabric.remove_blob(blob).await?;
         }

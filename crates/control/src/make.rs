@@ -10,10 +10,11 @@ use crate::bounds::ATTEMPTS_MAX;
 use crate::caller::Caller;
 use crate::control::Control;
 use crate::core::Decided;
-use crate::deployment::{Deployment, STRATEGY};
+use crate::deployment::{Deployment, STRATEGY, created_after};
 use crate::draft::{Draft, Drafting};
 use crate::error::ControlError;
 use crate::event::{By, Event};
+use crate::pins::Pinned;
 use crate::starter::{StartFailure, Started};
 use crate::store::View;
 use crate::upload::Deploy;
@@ -82,8 +83,9 @@ impl Control {
         })
     }
 
-    /// Keeps blobs, noted as unused until a version uses them. Gives their hashes, in their order.
-    pub(crate) async fn put_blobs(&self, blobs: Vec<Bytes>) -> Result<Vec<BlobHash>, ControlError> {
+    /// Keeps blobs, noted as unused until a version uses them. Gives their hashes, in their order, and what holds them
+    /// until then.
+    pub(crate) async fn put_blobs(&self, blobs: Vec<Bytes>) -> Result<(Vec<BlobHash>, Pinned), ControlError> {
         let _kept = self.blobs.read().await;
         let mut hashes = Vec::with_capacity(blobs.len());
         for blob in &blobs {
@@ -92,12 +94,13 @@ impl Control {
                 hash.as_str().parse().map_err(|_| ControlError::invalid("upload", "a part of it cannot be named"))?;
             hashes.push(hash);
         }
+        let pinned = self.pins.pin(hashes.clone());
         let (noted, now_ms) = (hashes.clone(), self.core.clock.now_ms());
         self.core.store.write(move |view| view.note_unused(&noted, now_ms)).await?;
         for blob in blobs {
             self.core.fabric.put_blob(blob).await?;
         }
-        Ok(hashes)
+        Ok((hashes, pinned))
     }
 }
 
@@ -113,7 +116,8 @@ fn decide(
     version.handlers.clone_from(&started.handlers);
     version.startup_ms = started.startup_ms;
     let (account, worker) = (version.account.clone(), version.worker.clone());
-    let deployment = deployment.map(|id| whole(id, &version, at_ms, source));
+    let created_ms = created_after(row.as_ref().and_then(|row| row.data.deployment.as_ref()), at_ms);
+    let deployment = deployment.map(|id| whole(id, &version, created_ms, source));
     let mut events = before;
     events.push(Event::VersionCreated { version: Box::new(version.clone()) });
     events.extend(after);
@@ -133,7 +137,7 @@ fn decide(
 }
 
 /// A deployment that gives a version all the traffic.
-fn whole(id: &str, version: &VersionRecord, at_ms: u64, source: &str) -> Deployment {
+fn whole(id: &str, version: &VersionRecord, created_ms: u64, source: &str) -> Deployment {
     let mut annotations = BTreeMap::new();
     for key in ["workers/message", "workers/triggered_by"] {
         if let Some(text) = version.annotations.get(key) {
@@ -142,7 +146,7 @@ fn whole(id: &str, version: &VersionRecord, at_ms: u64, source: &str) -> Deploym
     }
     Deployment {
         id: id.to_owned(),
-        created_ms: at_ms,
+        created_ms,
         author: version.author.clone(),
         source: source.to_owned(),
         strategy: STRATEGY.into(),

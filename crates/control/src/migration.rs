@@ -15,6 +15,8 @@ use crate::upload::{Metadata, MigrationStep, Migrations};
 
 /// The longest name of a class, in bytes.
 const CLASS_BYTES_MAX: usize = 255;
+/// Classes that the migrations of one upload may change.
+const CHANGES_MAX: usize = 1_000;
 
 /// The namespaces of a worker on the way from what they are to what they become.
 pub(crate) struct Plan<'a> {
@@ -65,6 +67,11 @@ impl<'a> Plan<'a> {
         if migrations.old_tag.as_deref() != tag {
             let (current, expected) = (tag.map(str::to_owned), migrations.old_tag.clone());
             return Err(ControlError::MigrationTag { current, expected });
+        }
+        let changes: usize = migrations.steps.iter().chain([&migrations.step]).map(changes_of).sum();
+        if changes > CHANGES_MAX {
+            let problem = format!("it changes {changes} classes, and one upload may change {CHANGES_MAX}");
+            return Err(ControlError::MigrationInvalid { problem });
         }
         for step in migrations.steps.iter().chain([&migrations.step]) {
             self.step(step)?;
@@ -152,4 +159,11 @@ fn is_class(name: &str) -> bool {
 
 fn invalid(problem: String) -> ControlError {
     ControlError::MigrationInvalid { problem }
+}
+
+/// How many classes a step changes.
+fn changes_of(step: &MigrationStep) -> usize {
+    let MigrationStep { new_classes, new_sqlite_classes, renamed_classes, deleted_classes, transferred_classes } = step;
+    let lists = [new_classes.len(), new_sqlite_classes.len(), renamed_classes.len(), deleted_classes.len()];
+    lists.iter().sum::<usize>() + transferred_classes.len()
 }

@@ -42,6 +42,9 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What the fingerprint of a key is derived for.
+const FINGERPRINT: &str = "selvedge 2026-11 which key seals secrets";
+
 /// The key that secrets are sealed with: 32 bytes, in a file outside of the store.
 #[derive(Clone)]
 pub struct SecretsKey([u8; 32]);
@@ -110,6 +113,11 @@ impl SecretsKey {
 
     fn cipher(&self) -> Result<LessSafeKey, ControlError> {
         Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &self.0).map_err(|_| ControlError::Seal)?))
+    }
+
+    /// Tells keys apart, and says nothing else of them.
+    pub(crate) fn fingerprint(&self) -> String {
+        blake3::Hash::from_bytes(blake3::derive_key(FINGERPRINT, &self.0)).to_hex().to_string()
     }
 
     /// A key for another purpose, which says nothing of this one.

@@ -88,7 +88,7 @@ impl Control {
     }
 
     /// Makes a token for an account. It is shown this once. Needs `tokens:write`, and gives no permission that the
-    /// caller does not have.
+    /// caller does not have, nor for longer.
     pub async fn create_token(
         &self,
         caller: &Caller,
@@ -98,6 +98,13 @@ impl Control {
         caller.require(account, Permission::TokensWrite)?;
         check_name("name", &new.name)?;
         check_permissions(caller, &new)?;
+        // It would outlive the one that made it, and so whoever was to have that for a while only.
+        if let Some(until_ms) = caller.expires_ms
+            && new.expires_ms.is_none_or(|expires_ms| expires_ms > until_ms)
+        {
+            let problem = "a token that expires makes none that lasts longer: say when, no later than its own end";
+            return Err(ControlError::invalid("expires_on", problem));
+        }
         let scope = if new.all_accounts { Scope::AllAccounts } else { Scope::Account(account.clone()) };
         let secret = new_token()?;
         let (id, hash, author) = (random_id(), hash_of(secret.expose()), caller.name().to_owned());

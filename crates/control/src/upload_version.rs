@@ -14,13 +14,14 @@ use crate::bounds::{ASSET_RULES_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX, TAIL_CONSUME
 use crate::caller::{Caller, Permission};
 use crate::control::{Control, random_id};
 use crate::draft::{
-    Draft, Resolver, check_alias, check_annotations, check_bindings, check_compatibility, check_inputs, finish,
-    read_cpu_ms,
+    Draft, Resealed, Resolver, check_alias, check_annotations, check_bindings, check_compatibility, check_inputs,
+    finish, read_cpu_ms,
 };
 use crate::error::ControlError;
 use crate::event::{Event, SettingsChange};
 use crate::make::Making;
 use crate::migration::Plan;
+use crate::pins::Pinned;
 use crate::store::View;
 use crate::upload::{AssetsInput, Deploy, Metadata, Upload, UploadOptions, Uploaded};
 use crate::worker::{Consumer, ScriptSettings};
@@ -42,6 +43,9 @@ struct Kept {
     assets: Option<AssetsRecord>,
     cpu_ms: Option<u32>,
     sealed: BTreeMap<String, String>,
+    resealed: Resealed,
+    /// Holds the blobs until a version uses them.
+    _pinned: Vec<Pinned>,
 }
 
 impl Control {
@@ -101,14 +105,17 @@ impl Control {
         for transient in TRANSIENT {
             metadata.extra.remove(transient);
         }
+        let mut pinned = Vec::new();
         let assets = match metadata.assets.take() {
-            Some(input) => Some(self.keep_assets(&making.account, &making.worker, input).await?),
+            Some(input) => Some(self.keep_assets(&making.account, &making.worker, input, &mut pinned).await?),
             None => None,
         };
         let sealed = self.seal_all(&making.account, &making.worker, &metadata.bindings)?;
         let bodies: Vec<Bytes> = modules.iter().map(|module| module.body.clone()).collect();
         let maps: Vec<Bytes> = source_maps.iter().map(|map| map.body.clone()).collect();
-        let (hashes, map_hashes) = (self.put_blobs(bodies).await?, self.put_blobs(maps).await?);
+        let (hashes, bodies_pinned) = self.put_blobs(bodies).await?;
+        let (map_hashes, maps_pinned) = self.put_blobs(maps).await?;
+        pinned.extend([bodies_pinned, maps_pinned]);
         let modules = modules.into_iter().zip(hashes).map(|(module, blob)| ModuleRecord {
             bytes: module.body.len() as u64,
             name: module.name,
@@ -131,6 +138,8 @@ impl Control {
             assets,
             cpu_ms,
             sealed,
+            resealed: Resealed::default(),
+            _pinned: pinned,
         })
     }
 
@@ -156,6 +165,7 @@ impl Control {
         account: &AccountId,
         worker: &WorkerName,
         input: AssetsInput,
+        pinned: &mut Vec<Pinned>,
     ) -> Result<AssetsRecord, ControlError> {
         let Some(token) = &input.jwt else {
             return Err(ControlError::invalid(
@@ -163,11 +173,12 @@ impl Control {
                 "the completion token of the assets' upload is missing: begin with assets-upload-session",
             ));
         };
-        let files = self.completed_assets(account, worker, token).await?;
+        let (files, files_pinned) = self.completed_assets(account, worker, token).await?;
         let count = files.len() as u64;
         let text = serde_json::to_vec(&files)
             .map_err(|error| ControlError::View { action: "list assets", source: error.into() })?;
-        let hashes = self.put_blobs(vec![text.into()]).await?;
+        let (hashes, list_pinned) = self.put_blobs(vec![text.into()]).await?;
+        pinned.extend([files_pinned, list_pinned]);
         let Some(files) = hashes.into_iter().next() else {
             return Err(ControlError::invalid("assets", "they could not be listed"));
         };
@@ -178,7 +189,7 @@ impl Control {
             html_handling: text_of(&mut config, "html_handling", &HTML_HANDLING)?,
             not_found_handling: text_of(&mut config, "not_found_handling", &NOT_FOUND_HANDLING)?,
             run_worker_first: worker_first_of(&mut config)?,
-            base_path: text_of(&mut config, "base_path", &[])?,
+            base_path: base_path_of(&mut config)?,
             headers: rules_of(&mut config, "_headers")?,
             redirects: rules_of(&mut config, "_redirects")?,
         })
@@ -190,6 +201,8 @@ const NOT_FOUND_HANDLING: [&str; 3] = ["none", "404-page", "single-page-applicat
 /// The most globs of `run_worker_first`, and the longest, in characters: as the edge takes them.
 const WORKER_FIRST_RULES_MAX: usize = 100;
 const WORKER_FIRST_CHARS_MAX: usize = 100;
+/// The longest path below which assets are served, in bytes.
+const BASE_PATH_BYTES_MAX: usize = 256;
 
 fn text_of(config: &mut Map<String, Value>, key: &str, allowed: &[&str]) -> Result<Option<String>, ControlError> {
     let at = || format!("assets.config.{key}");
@@ -199,6 +212,23 @@ fn text_of(config: &mut Map<String, Value>, key: &str, allowed: &[&str]) -> Resu
         Some(Value::String(_)) => Err(ControlError::invalid(at(), format!("it must be one of {}", allowed.join(", ")))),
         Some(_) => Err(ControlError::invalid(at(), "it must be a text")),
     }
+}
+
+/// The path below which assets are served, if it is not the root: one of this host.
+fn base_path_of(config: &mut Map<String, Value>) -> Result<Option<String>, ControlError> {
+    let path = text_of(config, "base_path", &[])?;
+    let bad = |path: &String| {
+        path.len() > BASE_PATH_BYTES_MAX
+            || path.contains("//")
+            || path.contains(['\\', '?', '#'])
+            || path.chars().any(|letter| letter.is_control() || letter.is_whitespace())
+            || path.split('/').any(|part| matches!(part, "." | ".."))
+    };
+    if path.as_ref().is_some_and(bad) {
+        let problem = format!("it must be a path such as /docs, of at most {BASE_PATH_BYTES_MAX} bytes");
+        return Err(ControlError::invalid("assets.config.base_path", problem));
+    }
+    Ok(path)
 }
 
 fn rules_of(config: &mut Map<String, Value>, key: &str) -> Result<Option<String>, ControlError> {
@@ -332,7 +362,8 @@ impl Kept {
             return Err(ControlError::WorkerNotFound { worker: worker.to_string() });
         }
         let base = row.as_ref().map(|row| view.latest(row)).transpose()?.flatten();
-        let resolver = Resolver { view, key, account, worker, base: base.as_ref(), sealed: &self.sealed };
+        let (base_of, sealed, resealed) = (base.as_ref(), &self.sealed, &self.resealed);
+        let resolver = Resolver { view, key, account, worker, base: base_of, sealed, resealed };
         let bindings = resolver.resolve(&metadata.bindings, metadata.keep_bindings.as_deref())?;
         let mut annotations = metadata.annotations.clone();
         annotations.entry("workers/triggered_by".into()).or_insert_with(|| "upload".into());

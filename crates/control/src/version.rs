@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::binding::BindingInput;
 use crate::caller::{Caller, Permission};
 use crate::control::Control;
-use crate::draft::{Draft, Resolver, check_alias, check_annotations, check_bindings, check_inputs, finish};
+use crate::draft::{Draft, Resealed, Resolver, check_alias, check_annotations, check_bindings, check_inputs, finish};
 use crate::error::ControlError;
 use crate::make::{Made, Making};
 use crate::migration::Plan;
@@ -213,7 +213,7 @@ impl Control {
         let inputs = inputs_of(&env);
         check_inputs(&inputs)?;
         let sealed = self.seal_all(account, worker, &inputs)?;
-        let (making, key) = (Making::begin(caller, account, worker)?, self.key.clone());
+        let (making, key, resealed) = (Making::begin(caller, account, worker)?, self.key.clone(), Resealed::default());
         let drafting = move |view: &View<'_>, at_ms: u64| {
             let Making { account, worker, .. } = &making;
             let row = view.worker(account, worker)?;
@@ -224,7 +224,8 @@ impl Control {
             if let Some(name) = edit.must_exist.iter().find(|name| !has_secret(&base, name)) {
                 return Err(ControlError::SecretNotFound { worker: worker.clone(), name: name.clone() });
             }
-            let resolver = Resolver { view, key: &key, account, worker, base: Some(&base), sealed: &sealed };
+            let (base_of, sealed, resealed) = (Some(&base), &sealed, &resealed);
+            let resolver = Resolver { view, key: &key, account, worker, base: base_of, sealed, resealed };
             // Secrets are among what is resolved whether they are named or not.
             let given: Vec<BindingRecord> =
                 resolver.resolve(&inputs, None)?.into_iter().filter(|one| env.contains_key(&one.name)).collect();

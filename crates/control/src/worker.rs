@@ -13,7 +13,7 @@ use crate::caller::{Caller, Permission};
 use crate::control::Control;
 use crate::core::Decided;
 use crate::deployment::Deployment;
-use crate::draft::{Resolver, check_annotations, check_compatibility, check_inputs, read_cpu_ms};
+use crate::draft::{Resealed, Resolver, check_annotations, check_compatibility, check_inputs, read_cpu_ms};
 use crate::error::ControlError;
 use crate::event::Event;
 use crate::make::Making;
@@ -226,35 +226,37 @@ impl Control {
             || compatibility_flags.is_some()
             || limits.is_some()
             || !extra.is_empty();
-        if of_version {
-            let sealed = self.seal_all(account, worker, inputs)?;
-            let (making, key) = (Making::begin(caller, account, worker)?, self.key.clone());
-            let drafting = move |view: &View<'_>, at_ms: u64| {
-                let Making { account, worker, .. } = &making;
-                let row = view.worker(account, worker)?;
-                let base = latest(view, &row)?;
-                check_latest_deployed(&row)?;
-                let resolver = Resolver { view, key: &key, account, worker, base: Some(&base), sealed: &sealed };
-                let resolved = bindings.as_deref().map(|inputs| resolver.resolve(inputs, None)).transpose()?;
-                successor(view, &making, row, base, annotations.clone(), at_ms, |version| {
-                    version.bindings = resolved.unwrap_or_else(|| std::mem::take(&mut version.bindings));
-                    if let Some(date) = &compatibility_date {
-                        version.compatibility_date.clone_from(date);
-                    }
-                    if let Some(flags) = &compatibility_flags {
-                        version.compatibility_flags.clone_from(flags);
-                    }
-                    version.cpu_ms = cpu_ms.unwrap_or(version.cpu_ms);
-                    version.extra.extend(extra.clone());
-                })
-                .and_then(|draft| {
-                    check_compatibility(&draft.version.compatibility_date, &draft.version.compatibility_flags)?;
-                    Ok(draft)
-                })
-            };
-            self.make_version(caller, Deploy::Now, Arc::new(drafting)).await?;
+        if !of_version {
+            return self.change_script_settings(caller, account, worker, script).await;
         }
-        self.change_script_settings(caller, account, worker, script).await
+        let sealed = self.seal_all(account, worker, inputs)?;
+        let (making, key, resealed) = (Making::begin(caller, account, worker)?, self.key.clone(), Resealed::default());
+        let drafting = move |view: &View<'_>, at_ms: u64| {
+            let Making { account, worker, .. } = &making;
+            let row = view.worker(account, worker)?;
+            let base = latest(view, &row)?;
+            check_latest_deployed(&row)?;
+            let (base_of, sealed, resealed) = (Some(&base), &sealed, &resealed);
+            let resolver = Resolver { view, key: &key, account, worker, base: base_of, sealed, resealed };
+            let resolved = bindings.as_deref().map(|inputs| resolver.resolve(inputs, None)).transpose()?;
+            let mut draft = successor(view, &making, row, base, annotations.clone(), at_ms, |version| {
+                version.bindings = resolved.unwrap_or_else(|| std::mem::take(&mut version.bindings));
+                if let Some(date) = &compatibility_date {
+                    version.compatibility_date.clone_from(date);
+                }
+                if let Some(flags) = &compatibility_flags {
+                    version.compatibility_flags.clone_from(flags);
+                }
+                version.cpu_ms = cpu_ms.unwrap_or(version.cpu_ms);
+                version.extra.extend(extra.clone());
+            })?;
+            check_compatibility(&draft.version.compatibility_date, &draft.version.compatibility_flags)?;
+            check_consumers(view, account, worker, script.tail_consumers.as_deref().unwrap_or_default())?;
+            draft.after.extend(settings_event(account, worker, &script));
+            Ok(draft)
+        };
+        self.make_version(caller, Deploy::Now, Arc::new(drafting)).await?;
+        self.row_of(account, worker).await
     }
 
     /// Says whether the platform's domain leads to a worker and to its versions. Needs `workers:write`.

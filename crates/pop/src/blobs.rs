@@ -1,4 +1,4 @@
-//! The blobs of the local copy: files named by their hash, checked as they arrive.
+//! The blobs of the local copy: files named by their hash, checked as they arrive and as they are read.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use selvedge_fabric::Fabric;
 use selvedge_model::BlobHash;
 
@@ -15,7 +16,12 @@ use crate::error::PopError;
 pub struct Blobs {
     folder: PathBuf,
     temporary: AtomicU64,
+    /// What was asked for since a sweep began, while one runs.
+    wanted: Mutex<Option<HashSet<BlobHash>>>,
 }
+
+/// A sweep that runs: what is asked for from its beginning on stays.
+pub struct Sweep<'a>(&'a Blobs);
 
 /// Names of files that are being written begin so.
 const TEMPORARY: &str = "arriving-";
@@ -31,7 +37,7 @@ impl Blobs {
                 std::fs::remove_file(entry.path()).map_err(failed)?;
             }
         }
-        Ok(Self { folder: folder.to_owned(), temporary: AtomicU64::new(0) })
+        Ok(Self { folder: folder.to_owned(), temporary: AtomicU64::new(0), wanted: Mutex::default() })
     }
 
     /// Where a blob is, or would be.
@@ -42,6 +48,7 @@ impl Blobs {
 
     /// Has blobs here, from the fabric where they are not.
     pub async fn fetch(self: &Arc<Self>, fabric: &dyn Fabric, hashes: Vec<BlobHash>) -> Result<(), PopError> {
+        self.want(&hashes);
         let blobs = Arc::clone(self);
         let absent = move || hashes.into_iter().filter(|hash| !blobs.file(hash).exists()).collect::<Vec<_>>();
         let absent = tokio::task::spawn_blocking(absent).await.map_err(|_| PopError::Stopped)?;
@@ -61,6 +68,13 @@ impl Blobs {
             kept.await.map_err(|_| PopError::Stopped)??;
         }
         Ok(())
+    }
+
+    /// Blobs are asked for: a sweep that runs leaves them.
+    fn want(&self, hashes: &[BlobHash]) {
+        if let Some(wanted) = &mut *self.wanted.lock() {
+            wanted.extend(hashes.iter().cloned());
+        }
     }
 
     /// Shares the file of a fabric on this machine: the same content is on the disk once. False where that cannot be.
@@ -97,20 +111,37 @@ impl Blobs {
         Ok(read.await.map_err(|_| PopError::Stopped)??.map(Into::into))
     }
 
-    /// The same, for who may wait for the disk.
+    /// The same, for who may wait for the disk. A file that is damaged is removed: it is as if it were not here.
     pub fn read_here(&self, hash: &BlobHash) -> Result<Option<Vec<u8>>, PopError> {
-        match std::fs::read(self.file(hash)) {
-            Ok(content) => Ok(Some(content)),
+        let failed = |source| PopError::ReadBlob { hash: hash.as_str().to_owned(), source };
+        let file = self.file(hash);
+        match std::fs::read(&file) {
+            Ok(content) if blake3::hash(&content).to_hex().as_str() == hash.as_str() => Ok(Some(content)),
+            Ok(_) => {
+                tracing::error!(%hash, "a blob of the local copy is damaged: it is removed");
+                std::fs::remove_file(&file).map_err(failed)?;
+                Ok(None)
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(PopError::ReadBlob { hash: hash.as_str().to_owned(), source }),
+            Err(source) => Err(failed(source)),
         }
     }
 
-    /// Removes every blob but the named ones; gives how many.
-    pub fn retain(&self, named: &HashSet<BlobHash>) -> Result<usize, PopError> {
-        let failed = |source| PopError::Folder { path: self.folder.clone(), source };
+    /// Begins a sweep. One at a time.
+    pub fn sweep(&self) -> Sweep<'_> {
+        *self.wanted.lock() = Some(HashSet::new());
+        Sweep(self)
+    }
+}
+
+// === impl Sweep ===
+
+impl Sweep<'_> {
+    /// Removes every blob but the named ones and those that were asked for meanwhile; gives how many.
+    pub fn retain(self, named: &HashSet<BlobHash>) -> Result<usize, PopError> {
+        let failed = |source| PopError::Folder { path: self.0.folder.clone(), source };
         let mut removed = 0;
-        for folder in std::fs::read_dir(&self.folder).map_err(failed)? {
+        for folder in std::fs::read_dir(&self.0.folder).map_err(failed)? {
             let folder = folder.map_err(failed)?;
             if !folder.file_type().map_err(failed)?.is_dir() {
                 continue;
@@ -118,13 +149,24 @@ impl Blobs {
             for file in std::fs::read_dir(folder.path()).map_err(failed)? {
                 let file = file.map_err(failed)?;
                 let hash = file.file_name().to_str().and_then(|name| name.parse::<BlobHash>().ok());
-                if hash.is_some_and(|hash| !named.contains(&hash)) {
+                let Some(hash) = hash.filter(|hash| !named.contains(hash)) else {
+                    continue;
+                };
+                // Held, so that whoever asks for it finds it kept or gone.
+                let wanted = self.0.wanted.lock();
+                if !wanted.as_ref().is_some_and(|wanted| wanted.contains(&hash)) {
                     std::fs::remove_file(file.path()).map_err(failed)?;
                     removed += 1;
                 }
             }
         }
         Ok(removed)
+    }
+}
+
+impl Drop for Sweep<'_> {
+    fn drop(&mut self) {
+        *self.0.wanted.lock() = None;
     }
 }
 
@@ -149,8 +191,33 @@ mod tests {
         assert!(!blobs.link(&near, &hash_of(b"two")));
         std::fs::write(&near, b"two").unwrap();
         assert!(blobs.link(&near, &hash_of(b"two")));
-        assert_eq!(blobs.retain(&HashSet::from([hash_of(b"two")])).unwrap(), 1);
+        assert_eq!(blobs.sweep().retain(&HashSet::from([hash_of(b"two")])).unwrap(), 1);
         assert_eq!(blobs.read_here(&hash_of(b"one")).unwrap(), None);
         assert_eq!(blobs.read_here(&hash_of(b"two")).unwrap().unwrap(), b"two");
+    }
+
+    #[test]
+    fn a_damaged_blob_is_as_if_it_were_not_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let hash = hash_of(b"whole");
+        blobs.keep(&hash, b"whole").unwrap();
+        std::fs::write(blobs.file(&hash), b"whol").unwrap();
+        assert_eq!(blobs.read_here(&hash).unwrap(), None);
+        assert!(!blobs.file(&hash).exists());
+    }
+
+    #[test]
+    fn what_is_asked_for_while_a_sweep_runs_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        blobs.keep(&hash_of(b"one"), b"one").unwrap();
+        blobs.keep(&hash_of(b"two"), b"two").unwrap();
+        let sweep = blobs.sweep();
+        blobs.want(&[hash_of(b"one")]);
+        assert_eq!(sweep.retain(&HashSet::new()).unwrap(), 1);
+        assert!(blobs.file(&hash_of(b"one")).exists());
+        // The next sweep knows nothing of it.
+        assert_eq!(blobs.sweep().retain(&HashSet::new()).unwrap(), 1);
     }
 }

@@ -1,31 +1,46 @@
 //! Cron triggers: each fires at most once for a minute, whatever the clock does and however often the process starts.
 //!
 //! That a minute is dealt with is on disk before anything fires for it. A minute that went by while nothing ran is
-//! reported and not made good: a handler that expects to run at night is not to be woken at noon.
+//! reported and not made good: a handler that expects to run at night is not to be woken at noon. So is a trigger that
+//! was due when the process ended, or for which there was no room for too long.
+//!
+//! Triggers of one minute begin some at a time, so that ten thousand of them do not keep requests from being served.
 
+use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use selvedge_edge::EventError;
-use selvedge_model::{CronRecord, WorkerKey};
+use selvedge_model::{CronRecord, WorkerKey, worker_key};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
-use crate::replica::Replica;
+use crate::error::PopError;
+use crate::replica::{Replica, worker_of};
+use crate::rows::{Past, Waiting};
 
 const MINUTE_MS: i64 = 60_000;
 /// How far back missed minutes are looked for: a day.
 const LOOK_BACK_MINUTES: i64 = 24 * 60;
-/// Under this name the last minute that was dealt with is kept.
-const CLOCK: &str = "clock";
 /// Never slept longer than this, so that a clock that jumps is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(5);
+/// Triggers that begin at once.
+const BEGINNING_MAX: usize = 64;
+/// After so long a trigger that runs makes room for the next one to begin.
+const BEGINNING_TIME_MAX: Duration = Duration::from_millis(250);
+/// How long to wait before a trigger is tried again that the edge had no room for.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// A trigger that did not begin within so long is missed.
+const LATE_MAX: Duration = Duration::from_secs(300);
 
 /// Something that became of a trigger.
 #[derive(Debug)]
 pub enum Fired<'a> {
     /// It ran.
     Ran { worker: &'a WorkerKey, cron: &'a str, result: &'a Result<(), EventError> },
-    /// It was due while nothing ran here, so many times, the last of them then.
+    /// It was due and did not run, so many times, the last of them then.
     Missed { worker: &'a WorkerKey, cron: &'a str, times: u64, last: Timestamp },
 }
 
@@ -38,31 +53,67 @@ pub trait Firing: Send + Sync {
 pub struct Clockwork {
     replica: Arc<Replica>,
     firing: Arc<dyn Firing>,
+    beginning: Arc<Semaphore>,
 }
+
+/// A worker, and the expression of one of its triggers.
+type Trigger = (WorkerKey, String);
 
 /// What is to be done for the minutes since the last look.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
-    due: Vec<(WorkerKey, String)>,
+    due: Vec<Trigger>,
     missed: Vec<(WorkerKey, String, u64, i64)>,
+}
+
+/// When an expression is due, of the minutes that are planned.
+struct Times {
+    now: bool,
+    /// Minutes that went by, in order.
+    before: Vec<i64>,
+}
+
+// === impl Times ===
+
+impl Times {
+    /// None: it is no expression.
+    fn of(cron: &str, last: i64, now: i64) -> Option<Self> {
+        let expression = selvedge_cron::parse(cron).ok()?;
+        let at = |minute: i64| Timestamp::from_millisecond(minute * MINUTE_MS).ok();
+        let mut before = Vec::new();
+        let mut from = at(last.max(now - LOOK_BACK_MINUTES - 1));
+        while let Some(next) = from.and_then(|from| expression.next_after(from)) {
+            let minute = minute_of(next);
+            if minute >= now {
+                break;
+            }
+            before.push(minute);
+            from = Some(next);
+        }
+        Some(Self { now: at(now).is_some_and(|now| expression.is_due(now)), before })
+    }
+}
+
+fn minute_of(at: Timestamp) -> i64 {
+    at.as_millisecond().div_euclid(MINUTE_MS)
 }
 
 /// Plans the minutes after `last`, `now` being the one that runs.
 fn plan(triggers: &[(WorkerKey, CronRecord)], last: i64, now: i64) -> Plan {
     let mut plan = Plan::default();
+    // Many workers have the same few expressions.
+    let mut known: HashMap<&str, Option<Times>> = HashMap::new();
     for (worker, trigger) in triggers {
-        let Ok(expression) = selvedge_cron::parse(&trigger.cron) else {
+        let times = known.entry(trigger.cron.as_str()).or_insert_with(|| Times::of(&trigger.cron, last, now));
+        let Some(times) = times else {
             tracing::error!(%worker, cron = trigger.cron, "a cron expression that this version does not read");
             continue;
         };
-        let is_due =
-            |minute: i64| Timestamp::from_millisecond(minute * MINUTE_MS).is_ok_and(|minute| expression.is_due(minute));
-        if is_due(now) {
+        if times.now {
             plan.due.push((worker.clone(), trigger.cron.clone()));
         }
         let since = (trigger.since_ms as i64).div_euclid(MINUTE_MS);
-        let first = (last + 1).max(since + 1).max(now - LOOK_BACK_MINUTES);
-        let missed: Vec<i64> = (first..now).filter(|minute| is_due(*minute)).collect();
+        let missed = times.before.get(times.before.partition_point(|minute| *minute <= since)..).unwrap_or_default();
         if let Some(latest) = missed.last() {
             plan.missed.push((worker.clone(), trigger.cron.clone(), missed.len() as u64, *latest));
         }
@@ -70,50 +121,123 @@ fn plan(triggers: &[(WorkerKey, CronRecord)], last: i64, now: i64) -> Plan {
     plan
 }
 
+// === impl Clockwork ===
+
 impl Clockwork {
     /// Fires the triggers of `replica`, and tells `firing` of it.
     pub fn new(replica: Arc<Replica>, firing: Arc<dyn Firing>) -> Self {
-        Self { replica, firing }
+        Self { replica, firing, beginning: Arc::new(Semaphore::new(BEGINNING_MAX)) }
     }
 
     /// Runs for as long as it is let.
     pub async fn run(self) {
+        let clockwork = Arc::new(self);
+        if let Err(error) = clockwork.off_thread(Self::tell_left).await {
+            tracing::error!(%error, "which cron triggers were cut off is not known");
+        }
         loop {
-            let now_ms = Timestamp::now().as_millisecond();
-            if let Err(error) = self.look(now_ms.div_euclid(MINUTE_MS)) {
-                tracing::error!(%error, "cron triggers wait: what fired cannot be kept");
+            let now = minute_of(Timestamp::now());
+            match clockwork.off_thread(move |clockwork| clockwork.look(now)).await {
+                Ok(due) if due.is_empty() => {}
+                Ok(due) => {
+                    tokio::spawn(Arc::clone(&clockwork).fire(now, due));
+                }
+                Err(error) => tracing::error!(%error, "cron triggers wait: what fired cannot be kept"),
             }
             let left = MINUTE_MS - Timestamp::now().as_millisecond().rem_euclid(MINUTE_MS);
             tokio::time::sleep(Duration::from_millis(left as u64).min(SLEEP_MAX)).await;
         }
     }
 
-    /// Deals with the minute `now` and those missed before it.
-    fn look(&self, now: i64) -> Result<(), crate::PopError> {
-        let rows = self.replica.rows();
-        let last = rows.fired(CLOCK)?;
-        // The first look of all: nothing was missed, and the minute has begun without this.
-        let Some(last) = last else {
-            return rows.note_fired(&[CLOCK.to_owned()], now);
-        };
-        if now <= last {
-            return Ok(());
-        }
-        let plan = plan(&self.replica.crons(), last, now);
-        rows.note_fired(&[CLOCK.to_owned()], now)?;
-        for (worker, cron, times, latest) in &plan.missed {
-            let last = Timestamp::from_millisecond(latest * MINUTE_MS).unwrap_or_default();
-            self.firing.fired(Fired::Missed { worker, cron, times: *times, last });
-        }
-        for (worker, cron) in plan.due {
-            let (edge, firing) = (Arc::clone(self.replica.edge()), Arc::clone(&self.firing));
-            tokio::spawn(async move {
-                let result = edge.scheduled(&worker, &cron, (now * MINUTE_MS) as u64).await;
-                firing.fired(Fired::Ran { worker: &worker, cron: &cron, result: &result });
-            });
+    /// Does something on a thread where it may wait for the disk.
+    async fn off_thread<T: Send + 'static>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&Self) -> Result<T, PopError> + Send + 'static,
+    ) -> Result<T, PopError> {
+        let clockwork = Arc::clone(self);
+        tokio::task::spawn_blocking(move || act(&clockwork)).await.map_err(|_| PopError::Stopped)?
+    }
+
+    /// Tells of what a process before this one had yet to begin when it ended.
+    fn tell_left(&self) -> Result<(), PopError> {
+        for (minute, (key, cron)) in self.replica.rows().take_waiting()? {
+            if let Some(worker) = worker_of(&key) {
+                self.missed(&worker, &cron, 1, minute);
+            }
         }
         Ok(())
     }
+
+    fn missed(&self, worker: &WorkerKey, cron: &str, times: u64, minute: i64) {
+        let last = Timestamp::from_millisecond(minute * MINUTE_MS).unwrap_or_default();
+        self.firing.fired(Fired::Missed { worker, cron, times, last });
+    }
+
+    /// Deals with the minutes missed before `now`, and gives what is due now.
+    fn look(&self, now: i64) -> Result<Vec<Trigger>, PopError> {
+        let rows = self.replica.rows();
+        let last = match rows.past(now)? {
+            Past::Dealt => return Ok(Vec::new()),
+            Past::Since(last) => last,
+            // The first look of all: nothing was missed, and the minute has begun without this.
+            Past::Unknown => return rows.deal(now, &[]).map(|()| Vec::new()),
+        };
+        let plan = plan(&self.replica.crons(), last, now);
+        let due: Vec<Waiting> = plan.due.iter().map(waiting).collect();
+        rows.deal(now, &due)?;
+        for (worker, cron, times, latest) in &plan.missed {
+            self.missed(worker, cron, *times, *latest);
+        }
+        Ok(plan.due)
+    }
+
+    /// Begins what is due at a minute, some at a time.
+    async fn fire(self: Arc<Self>, minute: i64, due: Vec<Trigger>) {
+        let late = Instant::now() + LATE_MAX;
+        for trigger in due {
+            // It is never closed.
+            let Ok(permit) = Arc::clone(&self.beginning).acquire_owned().await else {
+                return;
+            };
+            if let Err(error) = self.replica.rows().begun(minute, &waiting(&trigger)) {
+                tracing::warn!(%error, worker = %trigger.0, "that a cron trigger began cannot be kept");
+            }
+            tokio::spawn(Arc::clone(&self).run_one(minute, trigger, late, permit));
+        }
+    }
+
+    /// Runs a trigger; tries again where there is no room for it yet.
+    async fn run_one(
+        self: Arc<Self>,
+        minute: i64,
+        (worker, cron): Trigger,
+        late: Instant,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let mut permit = Some(permit);
+        while Instant::now() < late {
+            let mut running = pin!(self.replica.edge().scheduled(&worker, &cron, (minute * MINUTE_MS) as u64));
+            let result = match timeout(BEGINNING_TIME_MAX, running.as_mut()).await {
+                Ok(result) => result,
+                Err(_) => {
+                    drop(permit.take());
+                    running.await
+                }
+            };
+            let Err(EventError::Unavailable(reason)) = &result else {
+                return self.firing.fired(Fired::Ran { worker: &worker, cron: &cron, result: &result });
+            };
+            tracing::debug!(%worker, cron, reason, "a cron trigger waits for room");
+            drop(permit.take());
+            tokio::time::sleep(RETRY_INTERVAL).await;
+            permit = Arc::clone(&self.beginning).acquire_owned().await.ok();
+        }
+        self.missed(&worker, &cron, 1, minute);
+    }
+}
+
+fn waiting((worker, cron): &Trigger) -> Waiting {
+    (worker_key(&worker.account, &worker.worker), cron.clone())
 }
 
 #[cfg(test)]
@@ -136,14 +260,27 @@ mod tests {
 
     #[test]
     fn nothing_is_missed_before_a_trigger_was_set() {
-        let made = plan(&[trigger("* * * * *", 104)], 100, 106);
-        assert_eq!(made.missed[0].2, 1);
+        let made = plan(&[trigger("* * * * *", 104), trigger("* * * * *", 0)], 100, 106);
+        assert_eq!((made.missed[0].2, made.missed[1].2), (1, 5));
         assert_eq!(plan(&[trigger("* * * * *", 105)], 100, 106).missed, []);
+    }
+
+    #[test]
+    fn nothing_is_missed_between_a_minute_and_the_next() {
+        let made = plan(&[trigger("* * * * *", 0)], 105, 106);
+        assert_eq!((made.due.len(), made.missed.len()), (1, 0));
     }
 
     #[test]
     fn a_long_absence_is_looked_back_on_for_a_day() {
         let made = plan(&[trigger("* * * * *", 0)], 0, 10 * LOOK_BACK_MINUTES);
         assert_eq!(made.missed[0].2, LOOK_BACK_MINUTES as u64);
+    }
+
+    #[test]
+    fn what_waits_names_its_worker() {
+        let (worker, record) = trigger("* * * * *", 0);
+        let (key, cron) = waiting(&(worker.clone(), record.cron));
+        assert_eq!((worker_of(&key), cron.as_str()), (Some(worker), "* * * * *"));
     }
 }

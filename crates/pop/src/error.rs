@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use selvedge_fabric::FabricError;
+
 /// Why a point of presence cannot do it.
 #[derive(Debug, thiserror::Error)]
 pub enum PopError {
@@ -20,7 +22,21 @@ pub enum PopError {
     #[error("the blob {hash} cannot be read")]
     ReadBlob { hash: String, source: std::io::Error },
     #[error("the fabric does not answer")]
-    Fabric(#[from] selvedge_fabric::FabricError),
+    Fabric(#[from] FabricError),
     #[error("the reader of the local copy has stopped")]
     Stopped,
+}
+
+impl PopError {
+    /// Whether it is about what one version is made of, and waiting makes it no better.
+    pub(crate) fn is_of_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Record { .. }
+                | Self::NoBlob { .. }
+                | Self::WrongBlob { .. }
+                | Self::ReadBlob { .. }
+                | Self::Fabric(FabricError::Damaged { .. })
+        )
+    }
 }

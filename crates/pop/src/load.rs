@@ -99,6 +99,11 @@ impl Stored {
     }
 
     async fn blob(&self, hash: &BlobHash) -> Result<bytes::Bytes, PopError> {
+        if let Some(content) = self.blobs.read(hash).await? {
+            return Ok(content);
+        }
+        // It was damaged, or removed since it was fetched.
+        self.fetch(vec![hash.clone()]).await?;
         self.blobs.read(hash).await?.ok_or_else(|| PopError::NoBlob { hash: hash.as_str().to_owned() })
     }
 
@@ -216,7 +221,8 @@ impl Stored {
         });
         let headers = assets.headers.as_deref().unwrap_or_default();
         let redirects = assets.redirects.as_deref().unwrap_or_default();
-        let set = AssetSet::of_files(files, headers, redirects, config)?;
+        let base = assets.base_path.as_deref().unwrap_or_default();
+        let set = AssetSet::of_files(files, headers, redirects, config)?.with_base_path(base);
         let binding = record.bindings.iter().find(|binding| binding.kind == BindingKind::Assets);
         Ok(Some(Assets { set: Arc::new(set), binding: binding.map(|binding| binding.name.clone()), has_worker }))
     }

@@ -8,13 +8,15 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use selvedge_edge::{Edge, NoInstance, Versions};
 use selvedge_fabric::{Entry, Fabric, Revision};
-use selvedge_model::{CronRecord, Loaded, VersionRecord, WorkerKey, WorkerRecord, worker_key};
+use selvedge_model::{CronRecord, Loaded, VersionId, VersionRecord, WorkerKey, WorkerRecord, version_key, worker_key};
 
 use crate::blobs::Blobs;
 use crate::error::PopError;
 use crate::load::{OpenSecret, Stored};
 use crate::rows::Rows;
 
+/// What the keys begin with that hold an account's routes without a worker: a JSON list of patterns.
+const EXCLUSIONS: &str = "exclusions/";
 /// How many changes are taken in at once.
 const CHANGES_MAX: usize = 256;
 /// How long to wait before the fabric is asked again after it failed, first and at most.
@@ -73,20 +75,43 @@ impl Replica {
 
     /// Has the edge serve everything that the copy holds.
     fn serve_all(&self) -> Result<(), PopError> {
+        self.stored.rows.each(EXCLUSIONS, |key, value| self.exclude(key, Some(value)))?;
         self.stored.rows.each("worker/", |key, value| match serde_json::from_slice::<WorkerRecord>(value) {
-            Ok(record) => self.serve(record),
+            Ok(record) => {
+                self.note_crons(&record);
+                self.edge.restore_worker(record, &self.versions);
+            }
             Err(error) => tracing::error!(key, %error, "the record of a worker cannot be read: it is not served"),
         })
     }
 
+    /// Has the edge know the routes of an account that lead to no worker.
+    fn exclude(&self, key: &str, value: Option<&[u8]>) {
+        let Some(account) =
+            key.strip_prefix(EXCLUSIONS).and_then(|account| account.parse::<selvedge_model::AccountId>().ok())
+        else {
+            return;
+        };
+        match value.map_or(Ok(Vec::new()), serde_json::from_slice::<Vec<String>>) {
+            Ok(patterns) => self.edge.set_exclusions(&account, &patterns),
+            Err(error) => {
+                tracing::error!(key, %error, "the exclusions of an account cannot be read: the last are kept")
+            }
+        }
+    }
+
     fn serve(&self, record: WorkerRecord) {
+        self.note_crons(&record);
+        self.edge.set_worker(record, &self.versions);
+    }
+
+    fn note_crons(&self, record: &WorkerRecord) {
         let key = WorkerKey::new(record.account.clone(), record.name.clone());
         if record.crons.is_empty() || record.deployment.is_none() {
             self.crons.write().remove(&key);
         } else {
             self.crons.write().insert(key, record.crons.clone());
         }
-        self.edge.set_worker(record, &self.versions);
     }
 
     /// Starts a version that is not deployed yet, to see whether it does.
@@ -158,6 +183,10 @@ impl Replica {
             self.fetch_for(worker, &versions).await?;
         }
         self.stored.rows.apply(&entries)?;
+        // Before the workers: a route that is not to lead somewhere must not, not even for a moment.
+        for entry in &entries {
+            self.exclude(&entry.key, entry.value.as_deref());
+        }
         for worker in workers {
             self.serve(worker);
         }
@@ -178,21 +207,8 @@ impl Replica {
             if serving.as_ref().is_some_and(|site| site.serves(&share.version)) {
                 continue;
             }
-            let version_key = selvedge_model::version_key(&key.account, &key.worker, &share.version);
-            let known = match new.get(version_key.as_str()) {
-                Some(record) => Some(record.clone()),
-                None => self.stored.record(&key, &share.version)?,
-            };
-            let Some(record) = known else {
-                tracing::error!(worker = %key, version = %share.version, "a version is deployed that has no record");
-                continue;
-            };
-            let fetched = match self.stored.blobs_of(&record).await {
-                Ok(hashes) => self.stored.fetch(hashes).await,
-                Err(error) => Err(error),
-            };
-            match fetched {
-                Err(error @ (PopError::NoBlob { .. } | PopError::WrongBlob { .. })) => {
+            match self.fetch_version(&key, &share.version, new).await {
+                Err(error) if error.is_of_content() => {
                     // It will not be better for waiting; the other workers are not to suffer.
                     tracing::error!(worker = %key, version = %share.version, %error, "a version is not complete");
                 }
@@ -202,11 +218,30 @@ impl Replica {
         Ok(())
     }
 
+    async fn fetch_version(
+        &self,
+        worker: &WorkerKey,
+        version: &VersionId,
+        new: &HashMap<&str, VersionRecord>,
+    ) -> Result<(), PopError> {
+        let key = version_key(&worker.account, &worker.worker, version);
+        let known = match new.get(key.as_str()) {
+            Some(record) => Some(record.clone()),
+            None => self.stored.record(worker, version)?,
+        };
+        let Some(record) = known else {
+            tracing::error!(%worker, %version, "a version is deployed that has no record");
+            return Ok(());
+        };
+        self.stored.fetch(self.stored.blobs_of(&record).await?).await
+    }
+
     /// Removes the blobs that no version of the copy is made of; gives how many.
     pub async fn sweep(&self) -> Result<usize, PopError> {
         let _alone = self.sweeping.write().await;
         let stored = Arc::clone(&self.stored);
         let swept = tokio::task::spawn_blocking(move || {
+            let sweep = stored.blobs.sweep();
             let mut named = HashSet::new();
             let mut unreadable = None;
             stored.rows.each("version/", |key, value| {
@@ -217,7 +252,7 @@ impl Replica {
             })?;
             // What cannot be read may name any of them.
             unreadable.map_or(Ok(()), Err)?;
-            stored.blobs.retain(&named)
+            sweep.retain(&named)
         });
         swept.await.map_err(|_| PopError::Stopped)?
     }
@@ -233,7 +268,7 @@ impl Replica {
 }
 
 /// The worker of a key of the fabric.
-fn worker_of(key: &str) -> Option<WorkerKey> {
+pub(crate) fn worker_of(key: &str) -> Option<WorkerKey> {
     let (account, worker) = key.strip_prefix("worker/")?.split_once('/')?;
     let key_of = WorkerKey::new(account.parse().ok()?, worker.parse().ok()?);
     (worker_key(&key_of.account, &key_of.worker) == key).then_some(key_of)

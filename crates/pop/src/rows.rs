@@ -10,11 +10,29 @@ use crate::error::PopError;
 
 /// How many prepared statements are kept.
 const STATEMENTS_MAX: usize = 16;
+/// How many records are read at once, while others wait.
+const PAGE_ROWS_MAX: i64 = 128;
+/// How many of the minutes that were dealt with last are known: a week's.
+const MINUTES_MAX: i64 = 7 * 24 * 60;
 
 /// The records of the local copy.
 pub struct Rows {
     connection: Mutex<Connection>,
 }
+
+/// What is known of the minutes (since 1970) before one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// Nothing: no minute was ever dealt with here.
+    Unknown,
+    /// That minute is dealt with already.
+    Dealt,
+    /// The last minute before it that was dealt with; the one before it, where the clock is before all of them.
+    Since(i64),
+}
+
+/// A cron trigger that is due: the key of its worker in the fabric, and its expression.
+pub type Waiting = (String, String);
 
 fn failed(action: &'static str) -> impl FnOnce(rusqlite::Error) -> PopError {
     move |source| PopError::Rows { action, source }
@@ -30,7 +48,9 @@ impl Rows {
             .execute_batch(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
                  CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-                 CREATE TABLE IF NOT EXISTS fired (trigger TEXT PRIMARY KEY, minute INTEGER NOT NULL) WITHOUT ROWID;
+                 CREATE TABLE IF NOT EXISTS minutes (seq INTEGER PRIMARY KEY AUTOINCREMENT, minute INTEGER NOT NULL UNIQUE);
+                 CREATE TABLE IF NOT EXISTS waiting
+                     (minute INTEGER, worker TEXT, cron TEXT, PRIMARY KEY (minute, worker, cron)) WITHOUT ROWID;
                  CREATE TABLE IF NOT EXISTS revision (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);",
             )
             .map_err(failed("cannot be made ready"))?;
@@ -91,47 +111,91 @@ impl Rows {
         Ok(found.map_err(failed("cannot be read"))?.filter(|key| key.starts_with(prefix)))
     }
 
-    /// Every record whose key begins so, in the order of the keys.
+    /// Every record whose key begins so, in the order of the keys. What changes meanwhile may be among them or not.
     pub fn each(&self, prefix: &str, mut act: impl FnMut(&str, &[u8])) -> Result<(), PopError> {
-        let failed = || failed("cannot be read");
+        let mut after = prefix.to_owned();
+        loop {
+            let page = self.page(&after).map_err(failed("cannot be read"))?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            after.clone_from(last);
+            for (key, value) in &page {
+                if !key.starts_with(prefix) {
+                    return Ok(());
+                }
+                act(key, value);
+            }
+        }
+    }
+
+    /// The records that follow a key.
+    fn page(&self, after: &str) -> rusqlite::Result<Vec<(String, Vec<u8>)>> {
         let connection = self.connection.lock();
         let mut query =
-            connection.prepare_cached("SELECT key, value FROM rows WHERE key >= ?1 ORDER BY key").map_err(failed())?;
-        let mut rows = query.query([prefix]).map_err(failed())?;
-        while let Some(row) = rows.next().map_err(failed())? {
-            let key = row.get_ref(0).and_then(|key| Ok(key.as_str()?)).map_err(failed())?;
-            if !key.starts_with(prefix) {
-                break;
-            }
-            let value = row.get_ref(1).and_then(|value| Ok(value.as_blob()?)).map_err(failed())?;
-            act(key, value);
-        }
-        Ok(())
+            connection.prepare_cached("SELECT key, value FROM rows WHERE key > ?1 ORDER BY key LIMIT ?2")?;
+        let rows = query.query_map((after, PAGE_ROWS_MAX), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
     }
 
-    /// The last minute (since 1970) for which a trigger was fired, or passed over.
-    pub fn fired(&self, trigger: &str) -> Result<Option<i64>, PopError> {
+    // === the minutes of cron triggers ===
+
+    /// What is known of the minutes before one.
+    pub fn past(&self, minute: i64) -> Result<Past, PopError> {
         let connection = self.connection.lock();
-        let mut query = connection
-            .prepare_cached("SELECT minute FROM fired WHERE trigger = ?1")
-            .map_err(failed("cannot be read"))?;
-        query.query_row([trigger], |row| row.get(0)).optional().map_err(failed("cannot be read"))
+        let read = |text: &str, parameter: i64| {
+            connection.prepare_cached(text)?.query_row([parameter], |row| row.get::<_, Option<i64>>(0))
+        };
+        let last = read("SELECT max(minute) FROM minutes WHERE minute <= ?1", minute);
+        let next = read("SELECT min(minute) FROM minutes WHERE minute > ?1", minute);
+        Ok(match (last.map_err(failed("cannot be read"))?, next.map_err(failed("cannot be read"))?) {
+            (Some(last), _) if last == minute => Past::Dealt,
+            (Some(last), _) => Past::Since(last),
+            (None, Some(_)) => Past::Since(minute - 1),
+            (None, None) => Past::Unknown,
+        })
     }
 
-    /// Notes that triggers were fired for a minute.
-    pub fn note_fired(&self, triggers: &[String], minute: i64) -> Result<(), PopError> {
+    /// Notes that a minute is dealt with, and which triggers have yet to begin for it.
+    pub fn deal(&self, minute: i64, due: &[Waiting]) -> Result<(), PopError> {
         let failed = || failed("cannot be written");
         let mut connection = self.connection.lock();
         let transaction = connection.transaction().map_err(failed())?;
+        transaction.execute("INSERT INTO minutes (minute) VALUES (?1)", [minute]).map_err(failed())?;
+        // The oldest by when they were dealt with, not by their time: a clock may jump.
+        transaction
+            .execute("DELETE FROM minutes WHERE seq <= (SELECT max(seq) FROM minutes) - ?1", [MINUTES_MAX])
+            .map_err(failed())?;
         {
             let mut put = transaction
-                .prepare_cached("INSERT INTO fired VALUES (?1, ?2) ON CONFLICT (trigger) DO UPDATE SET minute = ?2")
+                .prepare_cached("INSERT OR IGNORE INTO waiting (minute, worker, cron) VALUES (?1, ?2, ?3)")
                 .map_err(failed())?;
-            for trigger in triggers {
-                put.execute((trigger, minute)).map_err(failed())?;
+            for (worker, cron) in due {
+                put.execute((minute, worker, cron)).map_err(failed())?;
             }
         }
         transaction.commit().map_err(failed())
+    }
+
+    /// Notes that a trigger begins, or is given up.
+    pub fn begun(&self, minute: i64, (worker, cron): &Waiting) -> Result<(), PopError> {
+        let connection = self.connection.lock();
+        let mut remove = connection
+            .prepare_cached("DELETE FROM waiting WHERE minute = ?1 AND worker = ?2 AND cron = ?3")
+            .map_err(failed("cannot be written"))?;
+        remove.execute((minute, worker, cron)).map(drop).map_err(failed("cannot be written"))
+    }
+
+    /// The triggers that a process which is gone had yet to begin, with their minutes. They are forgotten.
+    pub fn take_waiting(&self) -> Result<Vec<(i64, Waiting)>, PopError> {
+        let connection = self.connection.lock();
+        let mut take = connection
+            .prepare_cached("DELETE FROM waiting RETURNING minute, worker, cron")
+            .map_err(failed("cannot be written"))?;
+        let taken = take
+            .query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))
+            .and_then(|rows| rows.collect::<Result<_, _>>());
+        taken.map_err(failed("cannot be written"))
     }
 }
 
@@ -163,5 +227,70 @@ mod tests {
         let mut seen = Vec::new();
         rows.each("a/", |key, value| seen.push((key.to_owned(), value.to_owned()))).unwrap();
         assert_eq!(seen, [("a/2".to_owned(), b"w".to_vec())]);
+    }
+
+    #[test]
+    fn more_records_than_a_page_are_all_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = Rows::open(&folder.path().join("edge.db")).unwrap();
+        let count = 2 * PAGE_ROWS_MAX as u64 + 3;
+        let entries: Vec<Entry> = (0..count).map(|at| entry(&format!("a/{at:04}"), Some("x"), at + 1)).collect();
+        rows.apply(&entries).unwrap();
+        rows.apply(&[entry("b/1", Some("y"), count + 1)]).unwrap();
+        let mut seen = Vec::new();
+        // Others may read meanwhile.
+        rows.each("a/", |key, _| seen.extend(rows.get(key).unwrap().map(|_| key.to_owned()))).unwrap();
+        assert_eq!(seen, entries.into_iter().map(|entry| entry.key).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_minute_is_dealt_with_once_wherever_the_clock_jumps() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("edge.db");
+        let rows = Rows::open(&file).unwrap();
+        assert_eq!(rows.past(100).unwrap(), Past::Unknown);
+        rows.deal(100, &[]).unwrap();
+        assert_eq!(rows.past(100).unwrap(), Past::Dealt);
+        assert_eq!(rows.past(103).unwrap(), Past::Since(100));
+        // A year ahead, and back.
+        rows.deal(525_700, &[]).unwrap();
+        drop(rows);
+        let rows = Rows::open(&file).unwrap();
+        assert_eq!(rows.past(100).unwrap(), Past::Dealt);
+        assert_eq!(rows.past(101).unwrap(), Past::Since(100));
+        rows.deal(101, &[]).unwrap();
+        assert_eq!(rows.past(525_700).unwrap(), Past::Dealt);
+        // Before all of them.
+        assert_eq!(rows.past(50).unwrap(), Past::Since(49));
+    }
+
+    #[test]
+    fn the_minutes_that_are_known_are_those_dealt_with_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = Rows::open(&folder.path().join("edge.db")).unwrap();
+        {
+            let connection = rows.connection.lock();
+            let many = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+                        INSERT INTO minutes (minute) SELECT 1000000 + n FROM n";
+            connection.execute(many, [MINUTES_MAX]).unwrap();
+        }
+        rows.deal(7, &[]).unwrap();
+        assert_eq!(rows.past(7).unwrap(), Past::Dealt);
+        assert_eq!(rows.past(1_000_002).unwrap(), Past::Dealt);
+        assert_eq!(rows.past(1_000_001).unwrap(), Past::Since(7));
+    }
+
+    #[test]
+    fn what_did_not_begin_before_the_process_ended_is_known_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("edge.db");
+        let rows = Rows::open(&file).unwrap();
+        let due = |cron: &str| ("worker/a/w".to_owned(), cron.to_owned());
+        rows.deal(5, &[due("* * * * *"), due("*/5 * * * *")]).unwrap();
+        rows.begun(5, &due("* * * * *")).unwrap();
+        drop(rows);
+        let rows = Rows::open(&file).unwrap();
+        assert_eq!(rows.take_waiting().unwrap(), [(5, due("*/5 * * * *"))]);
+        assert!(rows.take_waiting().unwrap().is_empty());
     }
 }

@@ -246,6 +246,7 @@ fn resolve_assets(
         html_handling: assets.html_handling,
         not_found_handling: assets.not_found_handling,
         run_worker_first: assets.run_worker_first.map(|first| first.value).unwrap_or_default(),
+        base_path: assets.base_path,
     })
 }
 

@@ -11,6 +11,8 @@ use crate::{
 /// wrangler's bounds for `run_worker_first`.
 const RULES_MAX: usize = 100;
 const RULE_CHARS_MAX: usize = 100;
+/// The longest path below which assets are served, in bytes.
+const BASE_PATH_BYTES_MAX: usize = 256;
 
 /// `assets` before it is known whether there is a worker, and where the folder leads.
 #[derive(Debug, Clone)]
@@ -20,6 +22,7 @@ pub(crate) struct AssetSettings {
     pub(crate) html_handling: HtmlHandling,
     pub(crate) not_found_handling: NotFoundHandling,
     pub(crate) run_worker_first: Option<Placed<RunWorkerFirst>>,
+    pub(crate) base_path: Option<String>,
 }
 
 pub(crate) fn read(reader: &mut Reader<'_>, at: &At<'_>) -> Option<AssetSettings> {
@@ -56,6 +59,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &At<'_>) -> Option<AssetSettings
         let first = run_worker_first(reader, &at)?;
         Some(reader.placed(&at, first))
     });
+    let base_path = fields.get("base_path").and_then(|at| base_path(reader, &at));
     fields.finish(reader);
     Some(AssetSettings {
         directory: directory?,
@@ -63,7 +67,22 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &At<'_>) -> Option<AssetSettings
         html_handling: html_handling.unwrap_or_default(),
         not_found_handling: not_found_handling.unwrap_or_default(),
         run_worker_first,
+        base_path,
     })
+}
+
+fn base_path(reader: &mut Reader<'_>, at: &At<'_>) -> Option<String> {
+    let path = reader.text(at)?;
+    let well = path.len() <= BASE_PATH_BYTES_MAX
+        && !path.contains("//")
+        && !path.contains(['\\', '?', '#'])
+        && !path.chars().any(|letter| letter.is_control() || letter.is_whitespace())
+        && !path.split('/').any(|part| matches!(part, "." | ".."));
+    if well {
+        Some(path)
+    } else {
+        reader.mistyped(at, format!("a path such as /docs, of at most {BASE_PATH_BYTES_MAX} bytes"))
+    }
 }
 
 fn run_worker_first(reader: &mut Reader<'_>, at: &At<'_>) -> Option<RunWorkerFirst> {

@@ -85,5 +85,11 @@ pub fn dot_env(folder: &Path, env: Option<&str>) -> Result<BTreeMap<String, Secr
 
 /// The secrets in a file of their own: a JSON object of texts, or lines as in `.env`.
 pub fn read_secrets(path: &Path) -> Result<BTreeMap<BindingName, Secret>, ProjectError> {
-    secrets::file_of(path)
+    let secrets = secrets::file_of(path, secrets::Nulls::Refused)?;
+    Ok(secrets.into_iter().filter_map(|(name, secret)| Some((name, secret?))).collect())
+}
+
+/// The same for changes: what is `null` is to be removed, and none here.
+pub fn read_secret_changes(path: &Path) -> Result<BTreeMap<BindingName, Option<Secret>>, ProjectError> {
+    secrets::file_of(path, secrets::Nulls::Taken)
 }

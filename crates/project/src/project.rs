@@ -83,6 +83,8 @@ pub struct Assets {
     pub html_handling: HtmlHandling,
     pub not_found_handling: NotFoundHandling,
     pub run_worker_first: RunWorkerFirst,
+    /// The path below which the files are served, if it is not the root.
+    pub base_path: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -124,12 +124,20 @@ pub(crate) fn dot_env_of(
     Ok(found.assignments.into_iter().map(|(key, assignment)| (key, Secret::new(assignment.value))).collect())
 }
 
+/// Whether `null` may stand in the place of a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nulls {
+    Refused,
+    Taken,
+}
+
 /// The secrets of one file: a JSON object of texts, or lines as in `.env`, taken as they are.
-pub(crate) fn file_of(path: &Path) -> Result<BTreeMap<BindingName, Secret>, ProjectError> {
+pub(crate) fn file_of(path: &Path, nulls: Nulls) -> Result<BTreeMap<BindingName, Option<Secret>>, ProjectError> {
     let file = SourceFile::read(path)?;
     if !file.text().trim_start().starts_with('{') {
         let assignments = by_key(dotenv::parse(&file, &mut Warnings::default())?);
-        return all(Found { assignments, from_dot_env: false });
+        let secrets = all(Found { assignments, from_dot_env: false })?;
+        return Ok(secrets.into_iter().map(|(name, secret)| (name, Some(secret))).collect());
     }
     let tree = jsonc::parse(&file)?;
     let mut reader = Reader::new(&file);
@@ -137,7 +145,12 @@ pub(crate) fn file_of(path: &Path) -> Result<BTreeMap<BindingName, Secret>, Proj
     let secrets = reader.entries(&at).unwrap_or_default();
     let secrets = secrets
         .into_iter()
-        .filter_map(|(entry, at)| Some((reader.key_name(entry, &at)?, Secret::new(secret_text(&mut reader, &at)?))))
+        .filter_map(|(entry, at)| {
+            let name = reader.key_name(entry, &at)?;
+            let removed = nulls == Nulls::Taken && matches!(at.node.value, Value::Null);
+            let secret = if removed { None } else { Some(Secret::new(secret_text(&mut reader, &at)?)) };
+            Some((name, secret))
+        })
         .collect();
     reader.problems.check()?;
     Ok(secrets)

@@ -54,14 +54,15 @@ const makers = {
 
 /** A binding with `fetch` alone. */
 function fetcher(target) {
-  const { send } = core.loadExtScript("ext:deno_fetch/26_fetch.js");
+  const { fetchFrom } = core.loadExtScript("ext:selvedge/service.js");
+  const lead = { fetch: target, rpc: undefined, props: undefined };
   const { Request, RequestPrototype } = core.loadExtScript("ext:selvedge/http.js");
   return new (class Fetcher {
     async fetch(input, init = undefined) {
       const request = ObjectPrototypeIsPrototypeOf(RequestPrototype, input) && init === undefined
         ? input
         : new Request(input, init);
-      return await send(target, request);
+      return await fetchFrom(lead, request);
     }
   })();
 }

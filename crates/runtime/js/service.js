@@ -196,5 +196,5 @@ function hookOfService(value) {
   return lead === undefined ? undefined : new ServiceHook(lead);
 }
 
-return { hookOfService, loopback, serviceBinding, ServiceStub };
+return { fetchFrom, hookOfService, loopback, serviceBinding, ServiceStub };
 })();

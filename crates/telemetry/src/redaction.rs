@@ -28,12 +28,17 @@ pub fn redacted(headers: &HeaderMap) -> Map<String, Value> {
     shown
 }
 
-/// A URL whose path and query show no ids that could be keys: runs of 32 and more hexadecimal digits (`+`, `-` and `_`
-/// among them do not count), and of 21 and more characters of base64 with at least two digits, two capitals and two small
-/// letters.
+/// A URL without a user's name and password, whose path and query show no ids that could be keys: runs of 32 and more
+/// hexadecimal digits (`+`, `-` and `_` among them do not count), and of 21 and more characters of base64 with at least
+/// two digits, two capitals and two small letters.
 pub fn redacted_url(url: &str) -> String {
     let mut shown = String::with_capacity(url.len());
     let mut rest = url;
+    if let Some((scheme, after)) = around_credentials(url) {
+        shown.push_str(scheme);
+        shown.push_str(REDACTED);
+        rest = after;
+    }
     while !rest.is_empty() {
         let run_bytes = rest.find(|character| !may_be_in_id(character)).unwrap_or(rest.len());
         let (run, after) = rest.split_at(run_bytes);
@@ -44,6 +49,13 @@ pub fn redacted_url(url: &str) -> String {
         rest = next;
     }
     shown
+}
+
+/// What comes before and after the user's name and password in a URL, where it has them.
+fn around_credentials(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_at(url.find("://")? + 3);
+    let authority = rest.split(['/', '?', '#']).next()?;
+    Some((scheme, rest.get(authority.rfind('@')?..)?))
 }
 
 fn is_sensitive(name: &str) -> bool {
@@ -138,6 +150,8 @@ mod tests {
                 "https://site.test/a-long-path-of-words-without-digits",
                 "https://site.test/a-long-path-of-words-without-digits",
             ),
+            ("https://name:pass@site.test/a@b", "https://REDACTED@site.test/a@b"),
+            ("https://site.test?a=b@c", "https://site.test?a=b@c"),
             ("https://site.test/ä/日本?ß", "https://site.test/ä/日本?ß"),
             ("", ""),
         ] {

@@ -117,7 +117,7 @@ async fn start_assets_upload(
     OfWorker(name): OfWorker,
     request: Request,
 ) -> Answer<Session> {
-    let _turn = state.upload_turn().await?;
+    let _turn = state.upload_turn(&on.account).await?;
     let (parts, body) = request.into_parts();
     let bytes = read_whole(body, &parts.headers, MANIFEST_BYTES_MAX).await?;
     let Manifest { manifest } = json(&bytes, "the body")?;
@@ -140,8 +140,8 @@ async fn upload_assets(
 ) -> Answer<Progress> {
     let (parts, body) = request.into_parts();
     let token = session_token(&parts.headers)?;
-    state.control.check_assets_token(token).await?;
-    let _turn = state.upload_turn().await?;
+    let account = state.control.check_assets_token(token).await?;
+    let _turn = state.upload_turn(&account).await?;
     let limits = Limits {
         whole_bytes_max: BUCKET_BYTES_MAX,
         part_bytes_max: ENCODED_BYTES_MAX,
@@ -180,8 +180,8 @@ async fn upload_asset(
     body: Body,
 ) -> Answer<Progress> {
     let token = session_token(&headers)?;
-    state.control.check_assets_token(token).await?;
-    let _turn = state.upload_turn().await?;
+    let account = state.control.check_assets_token(token).await?;
+    let _turn = state.upload_turn(&account).await?;
     let content = read_whole(body, &headers, ASSET_BYTES_MAX as usize).await?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     answer(state.control.put_asset(token, &path.hash, content_type, content).await?.into())

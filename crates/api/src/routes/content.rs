@@ -1,12 +1,17 @@
 //! What a version is made of, given back.
 
+use std::convert::Infallible;
+
+use axum::body::Body;
 use axum::extract::State as Extract;
 use axum::response::{IntoResponse, Response};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::{HeaderName, HeaderValue, header};
 use selvedge_control::VersionContent;
 use selvedge_model::{Format, ModuleKind};
 use serde::Deserialize;
+use crate::turns::Turn;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
@@ -40,8 +45,9 @@ async fn get_script(
     on: On<WorkersRead>,
     OfWorker(name): OfWorker,
 ) -> Result<Response, ApiError> {
+    let turn = state.download_turn(&on.account).await?;
     let content = state.control.version_content(&on.caller, &on.account, &name, None).await?;
-    Ok(written(&content))
+    Ok(written(&content, turn))
 }
 
 /// The modules of a version, as multipart/form-data; in the service-worker form the script alone.
@@ -55,20 +61,22 @@ async fn get_content(
     OfWorker(name): OfWorker,
     Asked(params): Asked<ContentParams>,
 ) -> Result<Response, ApiError> {
+    let turn = state.download_turn(&on.account).await?;
     let version = params.version.as_deref();
     let content = state.control.version_content(&on.caller, &on.account, &name, version).await?;
-    Ok(written(&content))
+    Ok(written(&content, turn))
 }
 
-fn written(content: &VersionContent) -> Response {
+fn written(content: &VersionContent, turn: Turn) -> Response {
     let version = &content.version;
     if version.format == Format::ServiceWorker
         && let Some((_, script)) = content.modules.iter().find(|(module, _)| module.name == version.main)
     {
-        return ([(header::CONTENT_TYPE, "application/javascript")], script.clone()).into_response();
+        let body = held(vec![script.clone()], turn);
+        return ([(header::CONTENT_TYPE, "application/javascript")], body).into_response();
     }
     let boundary = format!("selvedge-{}", uuid::Uuid::new_v4().simple());
-    let mut response = multipart(&boundary, content).into_response();
+    let mut response = held(multipart(&boundary, content), turn).into_response();
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}")) {
         headers.insert(header::CONTENT_TYPE, value);
@@ -79,17 +87,24 @@ fn written(content: &VersionContent) -> Response {
     response
 }
 
-fn multipart(boundary: &str, content: &VersionContent) -> Bytes {
-    let mut body = BytesMut::new();
+/// A body whose turn is over once the client has it, or is gone.
+fn held(pieces: Vec<Bytes>, turn: Turn) -> Body {
+    let pieces = stream::iter(pieces).map(move |piece| {
+        let _held = &turn;
+        Ok::<_, Infallible>(piece)
+    });
+    Body::from_stream(pieces)
+}
+
+fn multipart(boundary: &str, content: &VersionContent) -> Vec<Bytes> {
+    let mut pieces = Vec::new();
     let mut part = |name: &str, content_type: &str, bytes: &Bytes| {
         let name = name.replace('"', "%22");
         let head = format!(
             "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\nContent-Type: \
              {content_type}\r\n\r\n"
         );
-        body.put_slice(head.as_bytes());
-        body.put_slice(bytes);
-        body.put_slice(b"\r\n");
+        pieces.extend([Bytes::from(head), bytes.clone(), Bytes::from_static(b"\r\n")]);
     };
     for (module, bytes) in &content.modules {
         part(&module.name, content_type(module.kind), bytes);
@@ -97,8 +112,8 @@ fn multipart(boundary: &str, content: &VersionContent) -> Bytes {
     for (map, bytes) in &content.source_maps {
         part(&format!("{}.map", map.module), "application/source-map", bytes);
     }
-    body.put_slice(format!("--{boundary}--\r\n").as_bytes());
-    body.freeze()
+    pieces.push(Bytes::from(format!("--{boundary}--\r\n")));
+    pieces
 }
 
 fn content_type(kind: ModuleKind) -> &'static str {
@@ -109,5 +124,27 @@ fn content_type(kind: ModuleKind) -> &'static str {
         ModuleKind::Text => "text/plain",
         ModuleKind::Data => "application/octet-stream",
         ModuleKind::Wasm => "application/wasm",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+    use selvedge_model::AccountId;
+
+    use super::*;
+    use crate::turns::Turns;
+
+    #[tokio::test]
+    async fn a_download_keeps_its_turn_until_the_client_has_it() {
+        let turns = Turns::new("downloads", 1, 1);
+        let account: AccountId = "1".repeat(32).parse().unwrap();
+        let turn = turns.take(&account).await.unwrap();
+        let body = held(vec![Bytes::from_static(b"a"), Bytes::from_static(b"b")], turn);
+        assert!(tokio::time::timeout(Duration::from_millis(20), turns.take(&account)).await.is_err());
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "ab");
+        assert!(turns.take(&account).await.is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! Custom domains: host names that lead to one worker whole.
 
 use axum::extract::State as Extract;
-use selvedge_control::{CustomDomain, DomainInput, DomainOptions};
+use selvedge_control::{ControlError, CustomDomain, DomainInput, DomainOptions};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -16,8 +16,8 @@ pub fn router() -> Router {
     Router::default()
         .routes(routes!(list_domains))
         .routes(routes!(list_domain_records))
-        .routes(routes!(delete_domain))
-        .routes(routes!(delete_domain_record))
+        .routes(routes!(get_domain, delete_domain))
+        .routes(routes!(get_domain_record, delete_domain_record))
         .routes(routes!(get_domain_changes))
         .routes(routes!(put_worker_domains))
 }
@@ -96,15 +96,16 @@ struct DomainChangeset {
     added: Vec<DomainOrigin>,
     removed: Vec<DomainView>,
     updated: Vec<ChangedDomain>,
+    /// Always empty: there are no DNS records here that could be in the way.
     conflicting: Vec<DomainView>,
 }
 
-/// A domain that is there already.
+/// A domain that is there already, as it is.
 #[derive(Serialize, ToSchema)]
 struct ChangedDomain {
     #[serde(flatten)]
     domain: DomainView,
-    /// Whether it would change.
+    /// Whether it would be taken from another worker.
     modified: bool,
 }
 
@@ -170,6 +171,34 @@ async fn list_domain_records(
     list(&state, on, params).await
 }
 
+async fn find(state: &crate::state::ApiState, on: On<WorkersRead>, id: String) -> Answer<DomainView> {
+    let domains = state.control.domains(&on.caller, &on.account, None).await?;
+    let missing = || ControlError::DomainNotFound { id: id.chars().take(64).collect() };
+    answer(domains.into_iter().find(|domain| domain.id == id).ok_or_else(missing)?.into())
+}
+
+/// One custom domain.
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/domains/{domain_id}", tag = "domains",
+    responses((status = 200, body = Envelope<DomainView>))
+)]
+async fn get_domain(Extract(state): State, on: On<WorkersRead>, Named(path): Named<DomainPath>) -> Answer<DomainView> {
+    find(&state, on, path.domain_id).await
+}
+
+/// One custom domain, by its other name.
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/workers/domains/records/{domain_id}", tag = "domains",
+    responses((status = 200, body = Envelope<DomainView>))
+)]
+async fn get_domain_record(
+    Extract(state): State,
+    on: On<WorkersRead>,
+    Named(path): Named<DomainPath>,
+) -> Answer<DomainView> {
+    find(&state, on, path.domain_id).await
+}
+
 /// Takes a custom domain away.
 #[utoipa::path(
     delete, path = "/accounts/{account_id}/workers/domains/{domain_id}", tag = "domains",
@@ -211,12 +240,14 @@ async fn get_domain_changes(
     let inputs = body.into_iter().map(DomainOrigin::input).collect();
     let replace = params.replace_state.unwrap_or(false);
     let changes = state.control.domain_changes(&on.caller, &on.account, &name, inputs, replace).await?;
-    let unchanged = |domain: CustomDomain| ChangedDomain { domain: domain.into(), modified: false };
+    let updated = |modified: bool| move |domain: CustomDomain| ChangedDomain { domain: domain.into(), modified };
+    // To clients, a host name of another worker is one that changes; what conflicts is a DNS record.
+    let taken = changes.conflicting.into_iter().map(updated(true));
     answer(DomainChangeset {
         added: changes.added.into_iter().map(DomainOrigin::of).collect(),
         removed: changes.removed.into_iter().map(DomainView::from).collect(),
-        updated: changes.unchanged.into_iter().map(unchanged).collect(),
-        conflicting: changes.conflicting.into_iter().map(DomainView::from).collect(),
+        updated: changes.unchanged.into_iter().map(updated(false)).chain(taken).collect(),
+        conflicting: Vec::new(),
     })
 }
 

@@ -3,11 +3,11 @@
 use axum::extract::{FromRequestParts, State as Extract};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use bytes::Bytes;
 use http::request::Parts;
 use http::{StatusCode, header};
 use selvedge_telemetry::METRICS_CONTENT_TYPE;
 use serde::Serialize;
-use std::sync::Arc;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
@@ -33,9 +33,9 @@ struct Health {
     reasons: Vec<String>,
 }
 
-/// The OpenAPI document, written.
+/// The OpenAPI document, written once for all who ask.
 #[derive(Clone)]
-pub struct Document(pub Arc<str>);
+pub struct Document(pub Bytes);
 
 /// Whether the process answers.
 #[utoipa::path(get, path = "/healthz", tag = "operations", security(()), responses((status = 200, body = Health)))]
@@ -93,5 +93,5 @@ async fn get_metrics(Extract(state): State, mut parts: Parts) -> Result<Response
     security(()), responses((status = 200, content_type = "application/json", body = Object))
 )]
 async fn get_openapi(Extension(Document(text)): Extension<Document>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], text.to_string()).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }

@@ -113,7 +113,7 @@ async fn put_script(
     OfWorker(name): OfWorker,
     request: Request,
 ) -> Answer<ScriptUploaded> {
-    let _turn = state.upload_turn().await?;
+    let _turn = state.upload_turn(&on.account).await?;
     let (parts, body) = request.into_parts();
     let upload = upload::read(&parts.headers, body).await?;
     let options = UploadOptions { deploy: Deploy::Now, must_exist: false };

@@ -36,7 +36,7 @@ struct WorkerSubdomainView {
 #[derive(Deserialize, ToSchema)]
 struct SetWorkerSubdomain {
     enabled: bool,
-    /// As it was, where it is not given.
+    /// As `enabled`, where it is not given.
     #[serde(default)]
     previews_enabled: Option<bool>,
 }

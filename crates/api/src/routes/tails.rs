@@ -59,7 +59,7 @@ impl From<TailError> for ApiError {
     fn from(error: TailError) -> Self {
         match error {
             TailError::Filters { .. } | TailError::Filter { .. } => Self::bad_body(error.to_string()),
-            TailError::WorkerBusy { .. } | TailError::Busy { .. } => {
+            TailError::WorkerBusy { .. } | TailError::AccountBusy { .. } | TailError::Busy { .. } => {
                 Self::new(http::StatusCode::CONFLICT, crate::error::code::TOO_MANY, error.to_string())
             }
             TailError::NoRandomness { .. } => Self::internal(&error),
@@ -139,7 +139,7 @@ async fn create_tail(
     let filters = Filters::parse(&body.filters, client.0.ip())?;
     // Before it is opened: a tail that nobody can find would wait for nobody.
     url(state.config.api_url.as_deref(), &headers, tls.0, "")?;
-    let session = state.tails.open(key, filters)?;
+    let session = state.tails.open(key, filters, on.caller.token_id())?;
     answer(shown(&state, session, &headers, tls.0)?)
 }
 

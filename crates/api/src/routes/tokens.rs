@@ -120,13 +120,14 @@ async fn create_token(
     answer(TokenView { value: Some(secret.expose().to_owned()), ..token.into() })
 }
 
-/// Revokes a token: no request that comes later is let in by it.
+/// Revokes a token: no request that comes later is let in by it, and the tails that it opened end.
 #[utoipa::path(
     delete, path = "/accounts/{account_id}/tokens/{token_id}", tag = "tokens",
     responses((status = 200, body = Envelope<Revoked>))
 )]
 async fn revoke_token(Extract(state): State, on: On<TokensWrite>, Named(path): Named<TokenPath>) -> Answer<Revoked> {
     state.control.revoke_token(&on.caller, &on.account, &path.token_id).await?;
+    state.tails.close_of(&path.token_id);
     answer(Revoked { id: path.token_id })
 }
 

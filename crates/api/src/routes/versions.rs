@@ -94,8 +94,11 @@ async fn list_versions(
     let page = query.page()?;
     let previews = state.control.worker(&on.caller, &on.account, &name).await?.previews;
     if params.deployable == Some(true) {
-        // The client wants them all, and asks once.
-        let versions = state.control.deployable_versions(&on.caller, &on.account, &name).await?;
+        // The client wants them all, and asks once; one that goes on asking comes to an end.
+        let mut versions = state.control.deployable_versions(&on.caller, &on.account, &name).await?;
+        if page.offset > 0 {
+            versions.clear();
+        }
         return answer(Versions { items: versions.into_iter().map(|one| VersionItem::of(one, previews)).collect() });
     }
     let versions = state.control.versions(&on.caller, &on.account, &name, page).await?;
@@ -117,7 +120,7 @@ async fn create_version(
     OfWorker(name): OfWorker,
     request: Request,
 ) -> Answer<VersionView> {
-    let _turn = state.upload_turn().await?;
+    let _turn = state.upload_turn(&on.account).await?;
     let (parts, body) = request.into_parts();
     let upload = upload::read(&parts.headers, body).await?;
     let options = UploadOptions { deploy: Deploy::No, must_exist: true };

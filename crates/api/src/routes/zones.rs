@@ -12,7 +12,7 @@ use crate::auth::Known;
 use crate::envelope::{Answer, Envelope, ResultInfo, answer};
 use crate::error::ApiError;
 use crate::extract::{Asked, JsonBody, Named};
-use crate::page::whole;
+use crate::page::{PageQuery, whole};
 use crate::state::ApiState;
 
 pub fn router() -> Router {
@@ -57,6 +57,9 @@ struct ZonesParams {
     /// The account that they are for, where the token is for several.
     #[serde(rename = "account.id")]
     account: Option<String>,
+    /// The page. All are on the first.
+    #[param(minimum = 1)]
+    page: Option<u64>,
 }
 
 /// A zone to claim.
@@ -120,17 +123,21 @@ async fn list_zones(
     Known(caller): Known,
     Asked(params): Asked<ZonesParams>,
 ) -> Answer<Vec<ZoneView>> {
+    let page = PageQuery { page: params.page, per_page: None }.page()?;
     let account = account_of(&state, &caller, None, params.account.as_deref()).await?;
-    let zones = match &params.name {
+    let mut zones = match &params.name {
         Some(name) => state.control.zone_named(&caller, &account, name).await?.into_iter().collect(),
         None => state.control.zones(&caller, &account).await?,
     };
-    let count = zones.len();
+    let total = zones.len();
+    if page.offset > 0 {
+        zones.clear();
+    }
     let info = ResultInfo {
-        page: Some(1),
-        per_page: Some(count.max(1)),
-        count,
-        total_count: Some(count),
+        page: Some(params.page.unwrap_or(1) as usize),
+        per_page: Some(total.max(1)),
+        count: zones.len(),
+        total_count: Some(total),
         total_pages: Some(1),
         cursor: None,
     };

@@ -78,13 +78,13 @@ pub(crate) fn apply(view: &View<'_>, position: u64, logged: &Logged) -> Result<(
         Event::RoutesChanged { account, worker, removed, added } => {
             for route in removed {
                 view.delete_route(&route.id)?;
-                view.enqueue(account, route.worker.as_ref(), None)?;
+                view.enqueue_routed(account, route.worker.as_ref())?;
             }
             for route in added {
                 view.insert_route(account, route)?;
-                view.enqueue(account, route.worker.as_ref(), None)?;
+                view.enqueue_routed(account, route.worker.as_ref())?;
             }
-            view.enqueue(account, worker.as_ref(), None)
+            view.enqueue_routed(account, worker.as_ref())
         }
         Event::DomainsChanged { account, worker, removed, added } => {
             for domain in removed {

@@ -7,6 +7,7 @@ use selvedge_model::{AssetFiles, BlobHash, VersionId, VersionRecord};
 
 use super::{View, parse};
 use crate::error::ControlError;
+use crate::pins::Pins;
 
 /// The most blobs that are looked at in one go.
 const SWEEP_MAX: usize = 64;
@@ -71,9 +72,11 @@ impl View<'_> {
         Ok(())
     }
 
-    /// A manifest of assets whose files are not listed yet.
+    /// A manifest of assets that is used, and whose files are not listed yet. One that nothing uses may be gone.
     pub fn unlisted_manifest(&self) -> Result<Option<BlobHash>, ControlError> {
-        self.text("SELECT blob FROM manifests WHERE listed = 0 LIMIT 1", [])?.as_deref().map(parse).transpose()
+        let question = "SELECT blob FROM manifests WHERE listed = 0
+            AND EXISTS (SELECT 1 FROM blob_uses WHERE blob_uses.blob = manifests.blob) LIMIT 1";
+        self.text(question, [])?.as_deref().map(parse).transpose()
     }
 
     /// Lists the files of a manifest as used by it.
@@ -91,22 +94,25 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Of the blobs that have been noted as unused since before that time, those that really are. The others are no
-    /// longer noted.
-    pub fn sweep(&self, before_ms: u64, now_ms: u64) -> Result<Sweep, ControlError> {
+    /// Of the blobs that have been noted as unused since before that time, those that really are. The used ones are no
+    /// longer noted; those that something under way relies on are noted anew.
+    pub fn sweep(&self, before_ms: u64, now_ms: u64, pins: &Pins) -> Result<Sweep, ControlError> {
         let noted = self.texts(
             "SELECT blob FROM unused WHERE since_ms < ?1 ORDER BY since_ms LIMIT ?2",
             (before_ms as i64, SWEEP_MAX as i64),
         )?;
         let mut sweep = Sweep { unused: Vec::new(), more: noted.len() == SWEEP_MAX };
         for blob in noted {
+            let hash: BlobHash = parse(&blob)?;
             let used = self.exists("SELECT 1 FROM blob_uses WHERE blob = ?1", [&blob])?
                 || self.exists("SELECT 1 FROM manifest_files WHERE file = unhex(?1)", [&blob])?;
             if used {
                 self.0.prepare_cached("DELETE FROM unused WHERE blob = ?1")?.execute([&blob])?;
+            } else if pins.hold(&hash) {
+                self.note(&blob, now_ms)?;
             } else {
                 self.release_manifest(&blob, now_ms)?;
-                sweep.unused.push(parse(&blob)?);
+                sweep.unused.push(hash);
             }
         }
         Ok(sweep)

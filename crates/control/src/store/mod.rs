@@ -10,12 +10,13 @@ mod site;
 mod tenant;
 mod worker;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -27,12 +28,18 @@ pub(crate) use worker::WorkerRow;
 
 /// Connections that questions are answered on at once.
 const READERS: usize = 4;
+/// What the view says is nobody else's to read.
+const FOLDER_MODE: u32 = 0o700;
+/// How long the write-ahead log may be before it is emptied, in bytes.
+const WAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The view's database.
 pub(crate) struct Store {
     writer: Mutex<Connection>,
     readers: Vec<Mutex<Connection>>,
     turn: AtomicUsize,
+    /// The write-ahead log.
+    log: PathBuf,
 }
 
 /// What can be asked of the view, on one connection.
@@ -41,22 +48,21 @@ pub(crate) struct View<'c>(pub &'c Connection);
 impl Store {
     /// Opens the view in a folder. One that is damaged, or of another form, is begun anew.
     pub fn open(folder: &Path) -> Result<Self, ControlError> {
-        std::fs::create_dir_all(folder).map_err(|source| ControlError::File {
-            what: folder.display().to_string(),
-            action: "made",
-            source,
-        })?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
+        made.map_err(|source| ControlError::File { what: folder.display().to_string(), action: "made", source })?;
         let path = folder.join("control.db");
         let writer = match open_writer(&path) {
             Ok(Some(connection)) => connection,
             Ok(None) => Self::begin_anew(&path)?,
-            Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "the control plane's view cannot be used: made anew from the log");
+            Err(error) if is_damage(&error) => {
+                tracing::warn!(%error, path = %path.display(), "the control plane's view is damaged: made anew from the log");
                 Self::begin_anew(&path)?
             }
+            Err(error) => return Err(error.into()),
         };
         let readers = (0..READERS).map(|_| open_reader(&path).map(Mutex::new)).collect::<Result<_, _>>()?;
-        Ok(Self { writer: Mutex::new(writer), readers, turn: AtomicUsize::new(0) })
+        let log = folder.join("control.db-wal");
+        Ok(Self { writer: Mutex::new(writer), readers, turn: AtomicUsize::new(0), log })
     }
 
     fn begin_anew(path: &Path) -> Result<Connection, ControlError> {
@@ -96,11 +102,33 @@ impl Store {
         let store = Arc::clone(self);
         blocking(move || {
             let turn = store.turn.fetch_add(1, Ordering::Relaxed) % READERS;
-            let Some(reader) = store.readers.get(turn) else { return ask(&View(&store.writer.lock())) };
-            let mut reader = reader.lock();
+            let (after, before) = (store.readers.iter().skip(turn), store.readers.iter().take(turn));
+            // One that is idle, so that nobody waits for another's long question; else the one whose turn it is.
+            let idle = after.chain(before).find_map(Mutex::try_lock);
+            let turns = || store.readers.get(turn).map(Mutex::lock);
+            let Some(mut reader) = idle.or_else(turns) else { return ask(&View(&store.writer.lock())) };
             // All that is asked is of one moment.
             let transaction = reader.transaction()?;
             ask(&View(&transaction))
+        })
+        .await
+    }
+
+    /// Empties the write-ahead log where it has become long. SQLite does that by itself only at a moment when nobody
+    /// reads, which under load may never come: this makes one.
+    pub async fn shorten_log(self: &Arc<Self>) -> Result<(), ControlError> {
+        let store = Arc::clone(self);
+        blocking(move || {
+            if std::fs::metadata(&store.log).map_or(0, |log| log.len()) <= WAL_BYTES_MAX {
+                return Ok(());
+            }
+            let writer = store.writer.lock();
+            let _nobody_reads: Vec<_> = store.readers.iter().map(Mutex::lock).collect();
+            let blocked: bool = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            if blocked {
+                tracing::warn!("another program reads the control plane's view: its write-ahead log grows on");
+            }
+            Ok(())
         })
         .await
     }
@@ -130,8 +158,13 @@ async fn blocking<T: Send + 'static>(
         .map_err(|error| ControlError::View { action: "answer", source: error.into() })?
 }
 
+/// Whether nothing can be read of the file any more. A full disk, or another program that holds the file, is none.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
 /// None if what is there is of another form.
-fn open_writer(path: &Path) -> Result<Option<Connection>, ControlError> {
+fn open_writer(path: &Path) -> rusqlite::Result<Option<Connection>> {
     let connection = Connection::open(path)?;
     // What the view loses with the machine's power, the log still has: the log alone is written through.
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 10000;")?;

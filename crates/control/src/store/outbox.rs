@@ -19,38 +19,66 @@ pub(crate) struct Outgoing {
     pub rows: Vec<i64>,
 }
 
+/// What is published first is what the next refers to: no edge is told of a version that it cannot find.
+#[derive(Clone, Copy)]
+enum Stage {
+    NewVersion = 0,
+    /// Workers, and the patterns of accounts that lead to none.
+    Routed = 1,
+    GoneVersion = 2,
+}
+
+/// A row of the outbox. Without a worker it is the account's exclusions; without a version it is a worker.
 struct Waiting {
     row: i64,
     account: String,
-    worker: Option<String>,
-    version: Option<String>,
+    worker: String,
+    version: String,
 }
 
 impl View<'_> {
-    pub(super) fn enqueue(
+    pub(super) fn enqueue_new_version(
         &self,
         account: &AccountId,
-        worker: Option<&WorkerName>,
-        version: Option<&VersionId>,
+        worker: &WorkerName,
+        version: &VersionId,
     ) -> Result<(), ControlError> {
-        self.0.prepare_cached("INSERT INTO outbox (account, worker, version) VALUES (?1, ?2, ?3)")?.execute((
-            account.as_str(),
-            worker.map(WorkerName::as_str),
-            version.map(VersionId::as_str),
-        ))?;
-        Ok(())
+        self.enqueue(Stage::NewVersion, account, worker.as_str(), version.as_str())
+    }
+
+    pub(super) fn enqueue_gone_version(
+        &self,
+        account: &AccountId,
+        worker: &WorkerName,
+        version: &VersionId,
+    ) -> Result<(), ControlError> {
+        self.enqueue(Stage::GoneVersion, account, worker.as_str(), version.as_str())
     }
 
     pub(super) fn enqueue_worker(&self, account: &AccountId, worker: &WorkerName) -> Result<(), ControlError> {
-        self.enqueue(account, Some(worker), None)
+        self.enqueue_routed(account, Some(worker))
+    }
+
+    /// A worker; without one, the patterns of the account that lead to none.
+    pub(super) fn enqueue_routed(&self, account: &AccountId, worker: Option<&WorkerName>) -> Result<(), ControlError> {
+        self.enqueue(Stage::Routed, account, worker.map_or("", WorkerName::as_str), "")
     }
 
     pub(super) fn enqueue_all_workers(&self, account: &AccountId) -> Result<(), ControlError> {
         self.0
             .prepare_cached(
-                "INSERT INTO outbox (account, worker) SELECT account, name FROM workers WHERE account = ?1",
+                "INSERT OR REPLACE INTO outbox (stage, account, worker, version)
+                 SELECT ?2, account, name, '' FROM workers WHERE account = ?1",
             )?
-            .execute([account.as_str()])?;
+            .execute((account.as_str(), Stage::Routed as i64))?;
+        Ok(())
+    }
+
+    /// What waits already gets a new number: it may be on its way, as it was before.
+    fn enqueue(&self, stage: Stage, account: &AccountId, worker: &str, version: &str) -> Result<(), ControlError> {
+        self.0
+            .prepare_cached("INSERT OR REPLACE INTO outbox (stage, account, worker, version) VALUES (?1, ?2, ?3, ?4)")?
+            .execute((stage as i64, account.as_str(), worker, version))?;
         Ok(())
     }
 
@@ -62,34 +90,26 @@ impl View<'_> {
         Ok(())
     }
 
-    /// The next piece to publish. New versions come before the workers that are served by them, and versions go after
-    /// the workers that were: no edge is told of a version that it cannot find.
+    /// The next piece to publish.
     pub fn outgoing(&self) -> Result<Outgoing, ControlError> {
         let mut outgoing = Outgoing { changes: Vec::new(), rows: Vec::new() };
         let mut bytes = 0;
         for waiting in self.waiting()? {
             let (key, value) = self.key_and_value(&waiting)?;
-            let known = outgoing.changes.iter().any(|(other, _)| *other == key);
             let length = value.as_ref().map_or(0, Vec::len);
-            if !known {
-                if bytes > 0 && bytes + length > BYTES_MAX {
-                    break;
-                }
-                bytes += length;
-                outgoing.changes.push((key, value));
+            if bytes > 0 && bytes + length > BYTES_MAX {
+                break;
             }
+            bytes += length;
+            outgoing.changes.push((key, value));
             outgoing.rows.push(waiting.row);
         }
         Ok(outgoing)
     }
 
     fn waiting(&self) -> Result<Vec<Waiting>, ControlError> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT outbox.seq, outbox.account, outbox.worker, outbox.version FROM outbox
-             LEFT JOIN versions ON versions.id = outbox.version
-             ORDER BY CASE WHEN outbox.version IS NULL THEN 1 WHEN versions.id IS NULL THEN 2 ELSE 0 END, outbox.seq
-             LIMIT ?1",
-        )?;
+        let mut statement =
+            self.0.prepare_cached("SELECT seq, account, worker, version FROM outbox ORDER BY stage, seq LIMIT ?1")?;
         let rows = statement.query_map([KEYS_MAX as i64], |row| {
             Ok(Waiting { row: row.get(0)?, account: row.get(1)?, worker: row.get(2)?, version: row.get(3)? })
         })?;
@@ -98,23 +118,19 @@ impl View<'_> {
 
     fn key_and_value(&self, waiting: &Waiting) -> Result<(String, Option<Vec<u8>>), ControlError> {
         let account: AccountId = parse(&waiting.account)?;
-        let Some(worker) = &waiting.worker else {
+        if waiting.worker.is_empty() {
             let exclusions = self.exclusions(&account)?;
             let value = (!exclusions.is_empty()).then(|| super::encode(&exclusions)).transpose()?;
             return Ok((exclusions_key(&account), value.map(String::into_bytes)));
-        };
-        let worker: WorkerName = parse(worker)?;
-        match &waiting.version {
-            Some(version) => {
-                let value = self.version_text(version)?.map(String::into_bytes);
-                Ok((version_key(&account, &worker, &parse(version)?), value))
-            }
-            None => {
-                let record = self.worker_record(&account, &worker)?;
-                let value = record.map(|record| super::encode(&record)).transpose()?;
-                Ok((worker_key(&account, &worker), value.map(String::into_bytes)))
-            }
         }
+        let worker: WorkerName = parse(&waiting.worker)?;
+        if waiting.version.is_empty() {
+            let record = self.worker_record(&account, &worker)?;
+            let value = record.map(|record| super::encode(&record)).transpose()?;
+            return Ok((worker_key(&account, &worker), value.map(String::into_bytes)));
+        }
+        let value = self.version_text(&waiting.version)?.map(String::into_bytes);
+        Ok((version_key(&account, &worker, &parse(&waiting.version)?), value))
     }
 }
 

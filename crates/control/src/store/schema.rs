@@ -1,7 +1,7 @@
 //! The view's tables.
 
 /// The form of the tables: a view of another is made anew.
-pub(super) const FORM: i64 = 1;
+pub(super) const FORM: i64 = 2;
 
 /// `progress` to `outbox` come from the log; `sessions` and what follows is this machine's own.
 pub(super) const TABLES: &str = "
@@ -42,17 +42,20 @@ CREATE TABLE uses (
 CREATE INDEX uses_version ON uses (version);
 
 CREATE TABLE routes (
-    id TEXT PRIMARY KEY, account TEXT NOT NULL, zone TEXT NOT NULL, pattern TEXT NOT NULL UNIQUE, worker TEXT
+    id TEXT PRIMARY KEY, account TEXT NOT NULL, zone TEXT NOT NULL, zone_id TEXT NOT NULL,
+    pattern TEXT NOT NULL UNIQUE, worker TEXT
 ) WITHOUT ROWID;
 CREATE INDEX routes_worker ON routes (account, worker);
 CREATE INDEX routes_zone ON routes (zone);
+CREATE INDEX routes_zone_id ON routes (zone_id);
 
 CREATE TABLE domains (
     hostname TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, account TEXT NOT NULL, zone TEXT NOT NULL,
-    worker TEXT NOT NULL, created_ms INTEGER NOT NULL
+    zone_id TEXT NOT NULL, worker TEXT NOT NULL, created_ms INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX domains_worker ON domains (account, worker);
 CREATE INDEX domains_zone ON domains (zone);
+CREATE INDEX domains_zone_id ON domains (zone_id);
 
 CREATE TABLE zones (name TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, account TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX zones_account ON zones (account);
@@ -80,8 +83,10 @@ CREATE TABLE manifest_files (
 CREATE INDEX manifest_files_manifest ON manifest_files (manifest);
 
 CREATE TABLE outbox (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, worker TEXT, version TEXT
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, stage INTEGER NOT NULL, account TEXT NOT NULL, worker TEXT NOT NULL,
+    version TEXT NOT NULL, UNIQUE (account, worker, version)
 );
+CREATE INDEX outbox_stage ON outbox (stage, seq);
 
 CREATE TABLE unused (blob TEXT PRIMARY KEY, since_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX unused_since ON unused (since_ms);

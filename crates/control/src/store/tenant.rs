@@ -35,6 +35,11 @@ impl View<'_> {
         rows.map(|row| account_of(row?)).collect()
     }
 
+    /// The account whose workers are directly below the platform's domain.
+    pub fn first_account(&self) -> Result<Option<AccountId>, ControlError> {
+        self.text("SELECT id FROM accounts WHERE subdomain IS NULL", [])?.as_deref().map(parse).transpose()
+    }
+
     pub fn count_accounts(&self) -> Result<u64, ControlError> {
         self.count("SELECT count(*) FROM accounts", [])
     }

@@ -270,7 +270,7 @@ impl View<'_> {
             }
         }
         self.use_blobs(version)?;
-        self.enqueue(&version.account, Some(&version.worker), Some(&version.id))?;
+        self.enqueue_new_version(&version.account, &version.worker, &version.id)?;
         let alias = version.annotations.get("workers/alias").cloned();
         self.change_worker(&version.account, &version.worker, version.created_ms, |data| {
             if let Some(alias) = alias {
@@ -289,7 +289,7 @@ impl View<'_> {
         self.disuse_blobs(version, at_ms)?;
         self.0.prepare_cached("DELETE FROM uses WHERE version = ?1")?.execute([version.as_str()])?;
         self.0.prepare_cached("DELETE FROM versions WHERE id = ?1")?.execute([version.as_str()])?;
-        self.enqueue(account, Some(worker), Some(version))
+        self.enqueue_gone_version(account, worker, version)
     }
 
     pub fn find_version(

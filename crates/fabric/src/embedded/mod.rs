@@ -67,13 +67,15 @@ impl Embedded {
         let lock = Arc::new(folder::Lock::take(dir)?);
         let database = dir.join("fabric.db");
         let connection = schema::open_for_writing(&database)?;
+        let blobs = Arc::new(Blobs::open(dir.join("blobs"), Arc::clone(&lock))?);
+        // The database's name, and that of the blobs' folder.
         folder::sync(dir).map_err(FabricError::store("could not flush its folder"))?;
         let clock = LeaseClock::resume(&connection)?;
         let gate = Arc::new(readers::Gate::default());
         Ok(Arc::new(Self {
-            writer: Writer::start(connection, Arc::clone(&gate), Arc::clone(&lock))?,
+            writer: Writer::start(connection, Arc::clone(&gate), lock)?,
             readers: Readers::new(database, gate),
-            blobs: Arc::new(Blobs::open(dir.join("blobs"), lock)?),
+            blobs,
             wakes: Arc::new(Wakes::default()),
             clock,
         }))

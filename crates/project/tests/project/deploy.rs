@@ -1,6 +1,6 @@
 //! What is read for a deployment, and what of it environments inherit.
 
-use selvedge_project::{Project, dot_env, identify, load_deployed, read_secrets};
+use selvedge_project::{Project, dot_env, identify, load_deployed, read_secret_changes, read_secrets};
 
 use crate::support::{Folder, text};
 
@@ -111,6 +111,10 @@ fn secrets_in_a_file_are_json_or_lines() {
         let secrets = read_secrets(&folder.path(file)).unwrap();
         assert_eq!((secrets["A"].expose(), secrets["B"].expose()), ("one", "two$C"), "{file}");
     }
+    let folder = Folder::new().file("a.json", r#"{ "A": "one", "B": null }"#);
+    let changes = read_secret_changes(&folder.path("a.json")).unwrap();
+    assert_eq!(changes["A"].as_ref().map(|secret| secret.expose()), Some("one"));
+    assert!(changes["B"].is_none() && read_secrets(&folder.path("a.json")).is_err());
     let folder = Folder::new().file("a.json", r#"{ "A": 12345 }"#);
     let error = read_secrets(&folder.path("a.json")).unwrap_err().to_string();
     assert!(error.contains("`A` must be a string") && !error.contains("12345"), "{error}");

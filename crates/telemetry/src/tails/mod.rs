@@ -16,6 +16,8 @@ pub enum TailError {
     Filter { at: usize, problem: String },
     #[error("{worker} is watched by {sessions_max} tails already; close one of them first")]
     WorkerBusy { worker: String, sessions_max: usize },
+    #[error("the account has {sessions_max} tails already; close one of them first")]
+    AccountBusy { sessions_max: usize },
     #[error("there are {sessions_max} tails already; try again later")]
     Busy { sessions_max: usize },
     #[error("no random number could be had for the tail's id: {problem}")]

@@ -18,6 +18,8 @@ use super::{Filters, TailError};
 
 /// Tails of one worker: as on the platform.
 const WORKER_SESSIONS_MAX: usize = 10;
+/// Tails of one account's workers.
+const ACCOUNT_SESSIONS_MAX: usize = 64;
 /// Tails of all workers.
 const SESSIONS_MAX: usize = 256;
 /// How long a tail waits for its client.
@@ -63,6 +65,8 @@ struct Sessions {
 struct Session {
     shown: TailSession,
     filters: Filters,
+    /// Who opened it: the id of a token.
+    owner: String,
     opened: Instant,
     connected: AtomicBool,
     queue: Queue,
@@ -85,12 +89,12 @@ impl Tails {
         Self::default()
     }
 
-    /// Opens a tail of a worker. What happens from now on waits for whoever connects.
+    /// Opens a tail of a worker for `owner`, who may be told to leave. What happens from now on waits for whoever connects.
     ///
     /// # Errors
     /// If there are too many.
-    pub fn open(&self, worker: WorkerKey, filters: Filters) -> Result<TailSession, TailError> {
-        self.open_at(worker, filters, Instant::now())
+    pub fn open(&self, worker: WorkerKey, filters: Filters, owner: &str) -> Result<TailSession, TailError> {
+        self.open_at(worker, filters, owner, Instant::now())
     }
 
     /// Whether anybody watches a worker's events: nothing need be recorded of them otherwise.
@@ -127,19 +131,42 @@ impl Tails {
         closed
     }
 
+    /// Closes all tails of an owner.
+    pub fn close_of(&self, owner: &str) {
+        let mut sessions = self.0.sessions.write();
+        let own = sessions.by_id.values().filter(|session| session.owner == owner);
+        let ids: Vec<_> = own.map(|session| session.shown.id.clone()).collect();
+        for id in ids {
+            sessions.remove(&id);
+        }
+        self.0.count.store(sessions.by_id.len(), Ordering::Relaxed);
+    }
+
     /// How many tails are open.
     pub fn count(&self) -> usize {
         self.0.count.load(Ordering::Relaxed)
     }
 
-    fn open_at(&self, worker: WorkerKey, filters: Filters, now: Instant) -> Result<TailSession, TailError> {
+    fn open_at(
+        &self,
+        worker: WorkerKey,
+        filters: Filters,
+        owner: &str,
+        now: Instant,
+    ) -> Result<TailSession, TailError> {
         let id = random_id()?;
         let expires = SystemTime::now() + SESSION_TIME_MAX;
         let since_1970 = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let expires_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
         let shown = TailSession { id, worker, expires_ms };
-        let session =
-            Session { shown, filters, opened: now, connected: AtomicBool::new(false), queue: Queue::default() };
+        let session = Session {
+            shown,
+            filters,
+            owner: owner.to_owned(),
+            opened: now,
+            connected: AtomicBool::new(false),
+            queue: Queue::default(),
+        };
 
         let mut sessions = self.0.sessions.write();
         sessions.remove_expired(now);
@@ -210,6 +237,10 @@ impl Sessions {
     fn insert(&mut self, session: Arc<Session>) -> Result<TailSession, TailError> {
         if self.by_id.len() >= SESSIONS_MAX {
             return Err(TailError::Busy { sessions_max: SESSIONS_MAX });
+        }
+        let of_account = |other: &&Arc<Session>| other.shown.worker.account == session.shown.worker.account;
+        if self.by_id.values().filter(of_account).count() >= ACCOUNT_SESSIONS_MAX {
+            return Err(TailError::AccountBusy { sessions_max: ACCOUNT_SESSIONS_MAX });
         }
         let of_worker = self.by_worker.entry(session.shown.worker.clone()).or_default();
         if of_worker.len() >= WORKER_SESSIONS_MAX {
@@ -339,12 +370,12 @@ pub(super) mod tests {
         tails.publish(&fetch());
 
         let posts = Filters::parse(&json!([{"method": ["POST"]}]), "192.0.2.7".parse().unwrap()).unwrap();
-        let all = tails.open(loom(), Filters::default()).unwrap();
-        let none = tails.open(loom(), posts).unwrap();
-        let other = tails.open(key("shuttle"), Filters::default()).unwrap();
+        let all = tails.open(loom(), Filters::default(), "token").unwrap();
+        let none = tails.open(loom(), posts, "token").unwrap();
+        let other = tails.open(key("shuttle"), Filters::default(), "token").unwrap();
         let mut same_name = loom();
         same_name.account = "f".repeat(32).parse().unwrap();
-        let elsewhere = tails.open(same_name, Filters::default()).unwrap();
+        let elsewhere = tails.open(same_name, Filters::default(), "token").unwrap();
         assert!(tails.wants(&loom()));
         assert!(!tails.wants(&key("idle")));
         assert_eq!(tails.sessions(&loom()), [all.clone(), none.clone()]);
@@ -366,7 +397,7 @@ pub(super) mod tests {
     #[test]
     fn an_event_is_serialised_once_for_all() {
         let tails = Tails::new();
-        let ids: Vec<_> = (0..3).map(|_| tails.open(loom(), Filters::default()).unwrap().id).collect();
+        let ids: Vec<_> = (0..3).map(|_| tails.open(loom(), Filters::default(), "token").unwrap().id).collect();
         tails.publish(&fetch());
         let sessions = tails.0.sessions.read();
         let messages: Vec<_> = ids.iter().map(|id| sessions.by_id[id].queue.first().unwrap()).collect();
@@ -376,8 +407,10 @@ pub(super) mod tests {
     #[test]
     fn ids_cannot_be_guessed() {
         let tails = Tails::new();
-        let (one, other) =
-            (tails.open(loom(), Filters::default()).unwrap(), tails.open(loom(), Filters::default()).unwrap());
+        let (one, other) = (
+            tails.open(loom(), Filters::default(), "token").unwrap(),
+            tails.open(loom(), Filters::default(), "token").unwrap(),
+        );
         assert_ne!(one.id, other.id);
         assert_eq!(one.id.len(), 2 * ID_BYTES);
         assert!(tails.connect("").is_none());
@@ -388,7 +421,7 @@ pub(super) mod tests {
     #[test]
     fn one_client_has_a_tail_and_the_tail_ends_with_it() {
         let tails = Tails::new();
-        let session = tails.open(loom(), Filters::default()).unwrap();
+        let session = tails.open(loom(), Filters::default(), "token").unwrap();
         let messages = tails.connect(&session.id).unwrap();
         assert!(tails.connect(&session.id).is_none());
         drop(messages);
@@ -398,10 +431,22 @@ pub(super) mod tests {
         assert!(!tails.close(&session.id));
     }
 
+    #[tokio::test]
+    async fn tails_end_with_the_token_that_opened_them() {
+        let tails = Tails::new();
+        let gone = tails.open(loom(), Filters::default(), "revoked").unwrap();
+        let kept = tails.open(loom(), Filters::default(), "other").unwrap();
+        let mut messages = tails.connect(&gone.id).unwrap();
+        tails.close_of("revoked");
+        assert_eq!(messages.next().await, None);
+        assert_eq!(tails.sessions(&loom()), [kept]);
+        assert_eq!(tails.count(), 1);
+    }
+
     #[test]
     fn a_tail_that_nobody_connects_to_is_over_after_a_minute() {
         let (tails, opened) = (Tails::new(), Instant::now());
-        let session = tails.open_at(loom(), Filters::default(), opened).unwrap();
+        let session = tails.open_at(loom(), Filters::default(), "token", opened).unwrap();
         tails.publish_at(&fetch(), opened + Duration::from_secs(59));
         assert!(tails.wants(&loom()));
         assert!(tails.connect_at(&session.id, opened + Duration::from_secs(60)).is_none());
@@ -414,7 +459,7 @@ pub(super) mod tests {
     async fn a_tail_is_over_after_six_hours() {
         let tails = Tails::new();
         let opened = Instant::now();
-        let session = tails.open_at(loom(), Filters::default(), opened).unwrap();
+        let session = tails.open_at(loom(), Filters::default(), "token", opened).unwrap();
         let mut messages = tails.connect_at(&session.id, opened).unwrap();
         tails.publish_at(&fetch(), opened + SESSION_TIME_MAX - Duration::from_secs(1));
         assert!(messages.next().await.is_some());
@@ -426,16 +471,25 @@ pub(super) mod tests {
     #[test]
     fn tails_are_bounded_for_each_worker_and_in_all() {
         let (tails, opened) = (Tails::new(), Instant::now());
-        let open = |worker: &str, at: Instant| tails.open_at(key(worker), Filters::default(), at);
+        let open_of = |account: usize, worker: &str, at: Instant| {
+            let account = format!("{account:032x}").parse().unwrap();
+            tails.open_at(WorkerKey::new(account, worker.parse().unwrap()), Filters::default(), "token", at)
+        };
+        let open = |worker: &str, at: Instant| open_of(0, worker, at);
         for _ in 0..WORKER_SESSIONS_MAX {
             open("loom", opened).unwrap();
         }
         let refused = open("loom", opened).unwrap_err();
         assert_eq!(refused, TailError::WorkerBusy { worker: "loom".to_owned(), sessions_max: WORKER_SESSIONS_MAX });
-        for count in WORKER_SESSIONS_MAX..SESSIONS_MAX {
+        for count in WORKER_SESSIONS_MAX..ACCOUNT_SESSIONS_MAX {
             open(&format!("worker-{count}"), opened).unwrap();
         }
-        assert_eq!(open("one-more", opened).unwrap_err(), TailError::Busy { sessions_max: SESSIONS_MAX });
+        let refused = open("one-more", opened).unwrap_err();
+        assert_eq!(refused, TailError::AccountBusy { sessions_max: ACCOUNT_SESSIONS_MAX });
+        for count in ACCOUNT_SESSIONS_MAX..SESSIONS_MAX {
+            open_of(1 + count / ACCOUNT_SESSIONS_MAX, &format!("worker-{count}"), opened).unwrap();
+        }
+        assert_eq!(open_of(9, "one-more", opened).unwrap_err(), TailError::Busy { sessions_max: SESSIONS_MAX });
         assert_eq!(tails.count(), SESSIONS_MAX);
         // Those that are over make room.
         open("loom", opened + CONNECT_TIME_MAX).unwrap();
