@@ -13,6 +13,7 @@ mod delete;
 mod deploy;
 mod deployments;
 mod error;
+mod fields;
 mod multipart;
 mod place;
 mod prepare;
@@ -118,5 +119,32 @@ impl ClientCommand {
             Self::Audit(arguments) => &arguments.place,
         };
         place.json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_command_takes_two_arguments_of_one_name() {
+        // Where there are no debug assertions, clap does not look for itself.
+        fn check(command: &clap::Command) {
+            let mut seen = HashSet::new();
+            for argument in command.get_arguments() {
+                let long = argument.get_long().map(|name| format!("--{name}"));
+                let short = argument.get_short().map(|name| format!("-{name}"));
+                for name in [Some(argument.get_id().to_string()), long, short].into_iter().flatten() {
+                    assert!(seen.insert(name.clone()), "{}: {name} is there twice", command.get_name());
+                }
+            }
+            command.get_subcommands().for_each(check);
+        }
+        let command = clap::Command::new("selvedge").version("1").propagate_version(true);
+        let mut command = ClientCommand::augment_subcommands(command);
+        command.build();
+        check(&command);
     }
 }

@@ -92,6 +92,14 @@ impl Records for Telemetry {
         self.metrics.cold_start(time);
     }
 
+    fn deployed(&self, _worker: &WorkerKey) {
+        self.metrics.deploy();
+    }
+
+    fn removed(&self, worker: &WorkerKey) {
+        self.metrics.forget_worker(worker);
+    }
+
     fn ended(&self, ended: Ended<'_>) {
         let worker = WorkerKey::new(ended.of.account.clone(), ended.of.worker.clone());
         self.metrics.event(&worker, ended.outcome, ended.status, ended.cpu, ended.wall);
@@ -114,7 +122,7 @@ impl Firing for Telemetry {
             }
             Fired::Missed { worker, cron, times, last } => {
                 self.metrics.cron_missed(times);
-                tracing::warn!(%worker, cron, times, %last, "a cron trigger was due while nothing ran here; it is not made good");
+                tracing::warn!(%worker, cron, times, %last, "a cron trigger was due and did not run; it is not made good");
             }
         }
     }

@@ -71,5 +71,6 @@ pub fn asset_set(project: &Project, has_worker: bool) -> Result<Option<AssetSet>
         has_worker,
         navigation_prefers_assets: AssetsConfig::navigation_prefers_assets(&date, &project.compatibility_flags),
     };
-    AssetSet::open(&configured.directory, config).map(Some)
+    let set = AssetSet::open(&configured.directory, config)?;
+    Ok(Some(set.with_base_path(configured.base_path.as_deref().unwrap_or_default())))
 }

@@ -115,13 +115,10 @@ fn http_2_with_prior_knowledge_is_spoken() {
             " %{http_version} %{http_code}",
             &url,
         ])
-        .output();
-    // Where curl is not installed, or knows no HTTP/2, the settings above are what is proven.
-    if let Ok(output) = curl
-        && output.status.success()
-    {
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "POST /two 4 2 200");
-    }
+        .output()
+        .unwrap_or_else(|error| panic!("curl does not start ({error}): README.md, \"What a machine needs\""));
+    assert!(curl.status.success(), "{}", String::from_utf8_lossy(&curl.stderr));
+    assert_eq!(String::from_utf8_lossy(&curl.stdout), "POST /two 4 2 200");
 }
 
 #[test]

@@ -15,10 +15,11 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde_json::json;
 use support::up::{Up, printed};
-use support::{Folder, plain, world};
+use support::{Folder, finished, plain, python, world};
 
 /// Runs are alike, so that what one found another finds.
 const SEED: &str = "20261124";
@@ -26,35 +27,12 @@ const SEED: &str = "20261124";
 /// Cases of one phase that one operation is asked with at most.
 const EXAMPLES_MAX: &str = "12";
 
-/// What an uninstalled Python means.
-const NEEDED: &str = "this test needs Python 3.10 or newer with venv on the PATH (README.md, \"What a machine needs\")";
+/// How long one run may take on a machine that is busy with something else.
+const RUN_TIME_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// The program, in an environment of its own, made once for each state of the list of packages.
 fn schemathesis() -> &'static Path {
     static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
-    INSTALLED.get_or_init(|| {
-        let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemathesis/requirements.txt");
-        let hash = blake3::hash(&std::fs::read(&list).unwrap()).to_hex();
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("schemathesis-{}", &hash[..16]));
-        let complete = folder.join("complete");
-        if !complete.exists() {
-            // An environment knows where it is, so it cannot be made elsewhere and moved.
-            let _ = std::fs::remove_dir_all(&folder);
-            succeeds(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-            succeeds(
-                Command::new(folder.join("bin/pip"))
-                    .args(["install", "--quiet", "--disable-pip-version-check", "--requirement"])
-                    .arg(&list),
-            );
-            std::fs::write(&complete, "").unwrap();
-        }
-        folder.join("bin/schemathesis")
-    })
-}
-
-fn succeeds(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start ({error}): {NEEDED}"));
-    assert!(output.status.success(), "{command:?} failed ({NEEDED}):\n{}", printed(&output));
+    INSTALLED.get_or_init(|| python::installed("schemathesis").join("schemathesis"))
 }
 
 /// Asks for everything in the document at `url`.
@@ -64,17 +42,24 @@ fn run(folder: &Folder, url: &str, arguments: &[&str]) -> Output {
     command.args(["--seed", SEED, "--max-examples", EXAMPLES_MAX, "--no-shrink", "--continue-on-failure"]);
     command.args(["--request-timeout", "30", "--suppress-health-check", "all", "--warnings", "off"]);
     command.args(arguments).current_dir(folder.path()).env("NO_COLOR", "1").env("HOME", folder.path());
-    command.output().unwrap()
+    finished(&mut command, "", RUN_TIME_MAX)
 }
 
 /// Every operation was asked, and none answered with a server's error.
 fn assert_well(output: &Output, up: &Up) {
     let text = printed(output);
     assert!(output.status.success(), "{text}\n{}", up.output());
-    let generated: u64 = number_before(&text, " generated");
+    let (selected, tested) = (number_after(&text, "Selected: "), number_after(&text, "Tested: "));
+    assert!(selected > 30 && tested == selected, "{tested} of {selected} operations were asked:\n{text}");
+    let generated = number_before(&text, " generated");
     assert!(generated > 1_000, "{generated} cases only:\n{text}");
-    println!("{generated} cases");
+    println!("{generated} cases of {tested} operations");
     assert_eq!(up.call("GET", "/user/tokens/verify", None).status, 200, "the token is still good");
+}
+
+fn number_after(text: &str, word: &str) -> u64 {
+    let after = text.split(word).nth(1).unwrap_or_default();
+    after.split(|c: char| !c.is_ascii_digit()).next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 fn number_before(text: &str, word: &str) -> u64 {
@@ -96,7 +81,7 @@ fn no_operation_answers_with_a_server_error() {
 fn no_operation_on_a_worker_that_is_there_answers_with_a_server_error() {
     let up = Up::start();
     let version = up.deploy("target", &json!({}), "export default { fetch: () => new Response('still here') }");
-    let id = version["deployment_id"].as_str().unwrap_or_default();
+    let id = version["deployment_id"].as_str().unwrap();
     let folder = Folder::new();
     let parameters =
         format!("[parameters]\naccount_id = \"{}\"\nscript_name = \"target\"\nversion_id = \"{id}\"\n", up.account);

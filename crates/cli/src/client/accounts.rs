@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::console::{Console, table};
 use super::error::ClientError;
+use super::fields::text_at;
 use super::place::{PlaceArguments, connect};
 
 #[derive(Debug, Subcommand)]
@@ -66,7 +67,7 @@ fn create(arguments: &CreateArguments, console: &Console) -> Result<(), ClientEr
         object.insert("subdomain".to_owned(), json!(subdomain));
     }
     let made: Value = api.send("POST", &["accounts"], &[], &body)?;
-    let id = made["id"].as_str().unwrap_or_default();
+    let id = text_at(&made, "/id");
     console.result(
         || made.clone(),
         || format!("made the account {id}\n  a token for it: `selvedge token create NAME --account {id}`"),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use selvedge_project::Secret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,7 +14,7 @@ use ureq::http::{Method, Request, StatusCode, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use url::Url;
 
-use super::error::{ClientError, Problem};
+use super::error::{ClientError, Problem, is_certificate};
 
 /// Where the API's paths begin.
 const PREFIX: [&str; 2] = ["client", "v4"];
@@ -21,9 +22,9 @@ const PREFIX: [&str; 2] = ["client", "v4"];
 const ATTEMPTS_MAX: u32 = 4;
 /// Waited before the second attempt; doubled before each further one.
 const BACKOFF: Duration = Duration::from_millis(250);
-/// The most that a server may ask to wait.
+/// The most that a server may ask to wait; who is to wait longer is told so instead.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(20);
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// An upload is started once before it is answered, and may wait for others that are.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(180);
 const SEND_TIME_MAX: Duration = Duration::from_secs(1800);
@@ -41,6 +42,8 @@ pub struct Api {
     /// Without a slash at its end.
     base: Url,
     token: Secret,
+    /// What vouches for the API, where it is not the public certificates.
+    roots: Option<Vec<CertificateDer<'static>>>,
 }
 
 /// What a call carries.
@@ -104,12 +107,17 @@ impl Api {
     pub fn new(url: &str, token: Secret, ca: Option<&Path>) -> Result<Self, ClientError> {
         let base = base(url)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let roots = match ca {
-            Some(path) => RootCerts::new_with_certs(&certificates(path)?),
+        let roots = ca.map(certificates).transpose()?;
+        let trusted = match &roots {
+            Some(roots) => {
+                let roots: Vec<Certificate<'static>> =
+                    roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
+                RootCerts::new_with_certs(&roots)
+            }
             None => RootCerts::WebPki,
         };
-        let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider).root_certs(roots).build();
-        let config = ureq::Agent::config_builder()
+        let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider).root_certs(trusted).build();
+        let mut config = ureq::Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
             .max_redirects(0)
@@ -118,9 +126,29 @@ impl Api {
             .timeout_connect(Some(CONNECT_TIME_MAX))
             .timeout_send_body(Some(SEND_TIME_MAX))
             .timeout_recv_response(Some(ANSWER_TIME_MAX))
-            .timeout_recv_body(Some(ANSWER_TIME_MAX))
-            .build();
-        Ok(Self { agent: config.into(), base, token })
+            .timeout_recv_body(Some(ANSWER_TIME_MAX));
+        if is_here(&base) {
+            // A proxy does not lead back to this machine, and need not see the token.
+            config = config.proxy(None);
+        }
+        Ok(Self { agent: config.build().into(), base, token, roots })
+    }
+
+    /// How connections of another kind to the same platform are secured; None where the public certificates vouch.
+    pub fn tls(&self) -> Result<Option<Arc<rustls::ClientConfig>>, ClientError> {
+        let Some(roots) = &self.roots else {
+            return Ok(None);
+        };
+        let mut trusted = rustls::RootCertStore::empty();
+        for root in roots {
+            trusted.add(root.clone())?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(trusted)
+            .with_no_client_auth();
+        Ok(Some(Arc::new(config)))
     }
 
     /// The API's address, as people know it.
@@ -187,7 +215,7 @@ impl Api {
                 Attempt::Done(answer) => return Ok(answer),
                 Attempt::Failed(error) => return Err(error),
                 Attempt::Again(error, _) if attempt == ATTEMPTS_MAX => return Err(error),
-                Attempt::Again(_, after) => std::thread::sleep(after.unwrap_or(backoff).min(RETRY_AFTER_MAX)),
+                Attempt::Again(_, after) => std::thread::sleep(after.unwrap_or(backoff)),
             }
             attempt += 1;
             backoff *= 2;
@@ -197,32 +225,32 @@ impl Api {
     fn attempt(&self, call: &Call<'_>) -> Attempt {
         let response = match self.exchange(call) {
             Ok(response) => response,
-            Err(error) => {
-                // What may have been done is not done again, if that makes a difference.
-                let again = call.repeatable && is_passing(&error);
-                let error = ClientError::Unreachable { url: self.url(), source: Box::new(error) };
-                return if again { Attempt::Again(error, None) } else { Attempt::Failed(error) };
-            }
+            Err(error) => return self.broken(call, error),
         };
         let status = response.status();
         let after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let mut text = Vec::new();
         let read = response.into_body().into_with_config().limit(ANSWER_BYTES_MAX).reader().read_to_end(&mut text);
-        if let Err(source) = read {
-            let source = Box::new(ureq::Error::Io(source));
-            return Attempt::Failed(ClientError::Unreachable { url: self.url(), source });
+        if let Err(error) = read {
+            return self.broken(call, error.into());
         }
         let error = match self.open(call, status, &text) {
             Ok(answer) => return Attempt::Done(answer),
             Err(error) => error,
         };
-        match status {
-            StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Attempt::Again(error, after.map(Duration::from_secs)),
-            _ => Attempt::Failed(error),
+        let after = after.map(Duration::from_secs);
+        if is_worth_again(status, call.repeatable) && after.is_none_or(|after| after <= RETRY_AFTER_MAX) {
+            Attempt::Again(error, after)
+        } else {
+            Attempt::Failed(error)
         }
+    }
+
+    /// What may have been done is not done again, if that makes a difference.
+    fn broken(&self, call: &Call<'_>, error: ureq::Error) -> Attempt {
+        let again = call.repeatable && is_passing(&error);
+        let error = ClientError::Unreachable { url: self.url(), source: Box::new(error) };
+        if again { Attempt::Again(error, None) } else { Attempt::Failed(error) }
     }
 
     fn exchange(&self, call: &Call<'_>) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
@@ -314,16 +342,33 @@ fn shown(text: &str) -> String {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, ClientError> {
+/// Whether a URL leads to this machine.
+fn is_here(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
+        None => false,
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let pem = std::fs::read(path).map_err(|source| ClientError::File { path: path.to_owned(), source })?;
-    let found = selvedge_outbound::certificates(&pem)
-        .map_err(|source| ClientError::Certificates { path: path.to_owned(), source })?;
-    Ok(found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
+    selvedge_outbound::certificates(&pem).map_err(|source| ClientError::Certificates { path: path.to_owned(), source })
+}
+
+/// Whether a refusal may be another answer next time. Where it makes a difference, only if nothing was begun.
+fn is_worth_again(status: StatusCode, repeatable: bool) -> bool {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
+        status => repeatable && status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED,
+    }
 }
 
 /// Whether the next attempt may fare better.
 fn is_passing(error: &ureq::Error) -> bool {
     match error {
+        error if is_certificate(error) => false,
         ureq::Error::Io(source) => source.kind() != std::io::ErrorKind::ConnectionRefused,
         ureq::Error::ConnectionFailed => true,
         _ => false,
@@ -358,5 +403,39 @@ mod tests {
             assert!(matches!(base(text), Err(ClientError::BadUrl { .. })), "{text}");
         }
         assert!(!base("http://me:word@edge.test").unwrap_err().to_string().contains("word"));
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_not_done_again() {
+        let statuses = |repeatable| -> Vec<u16> {
+            let all = [400, 401, 404, 409, 429, 500, 501, 502, 503, 504];
+            let again = |status: &u16| is_worth_again(StatusCode::from_u16(*status).unwrap(), repeatable);
+            all.into_iter().filter(again).collect()
+        };
+        assert_eq!(statuses(true), [429, 500, 502, 503, 504]);
+        assert_eq!(statuses(false), [429, 503]);
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_vouches_for_is_not_asked_for_twice() {
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let error = ureq::Error::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, unknown));
+        assert!(is_certificate(&error) && !is_passing(&error));
+        assert!(is_passing(&ureq::Error::Io(std::io::ErrorKind::ConnectionReset.into())));
+    }
+
+    #[test]
+    fn this_machine_is_known_by_all_its_names() {
+        for (url, here) in [
+            ("http://127.0.0.1:8788", true),
+            ("http://localhost:8788", true),
+            ("http://api.localhost", true),
+            ("http://[::1]:8788", true),
+            ("http://0.0.0.0:8788", true),
+            ("https://api.example.com", false),
+            ("http://192.0.2.1", false),
+        ] {
+            assert_eq!(is_here(&base(url).unwrap()), here, "{url}");
+        }
     }
 }

@@ -207,7 +207,8 @@ pub fn config(assets: &selvedge_project::Assets) -> Result<Value, ClientError> {
     });
     let texts = texts.collect::<Result<Vec<_>, _>>()?;
     if let Some(object) = config.as_object_mut() {
-        let all = texts.into_iter().chain([("run_worker_first", run_worker_first)]);
+        let base_path = assets.base_path.clone().map(Value::String);
+        let all = texts.into_iter().chain([("run_worker_first", run_worker_first), ("base_path", base_path)]);
         object.extend(all.filter_map(|(name, value)| Some((name.to_owned(), value?))));
     }
     Ok(config)

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::api::{Body, Call};
 use super::console::{Console, table};
 use super::error::ClientError;
+use super::fields::text_at;
 use super::place::{Place, PlaceArguments, connect};
 use super::tokens::when;
 
@@ -70,7 +71,7 @@ pub fn audit(arguments: &AuditArguments, console: &Console) -> Result<(), Client
         let call = Call { method: "GET", path: &path, query: &query, body: Body::None, token: None, repeatable: true };
         let answer = api.call(&call)?;
         let page = answer.result.as_array().cloned().unwrap_or_default();
-        let next = answer.result_info["cursor"].as_str().unwrap_or_default().to_owned();
+        let next = text_at(&answer.result_info, "/cursor").to_owned();
         let is_last = page.is_empty() || next.is_empty() || next == cursor;
         entries.extend(page);
         if is_last {
@@ -82,20 +83,11 @@ pub fn audit(arguments: &AuditArguments, console: &Console) -> Result<(), Client
 }
 
 fn rows(entries: &[Value]) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let rows: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            vec![
-                text(&entry["when"]),
-                text(&entry["action"]["type"]),
-                text(&entry["resource"]["id"]),
-                text(&entry["actor"]["email"]),
-                text(&entry["actor"]["ip"]),
-                text(&entry["interface"]),
-            ]
-        })
-        .collect();
+    /// What a row shows, from left to right.
+    const COLUMNS: [&str; 6] = ["/when", "/action/type", "/resource/id", "/actor/email", "/actor/ip", "/interface"];
+    let row =
+        |entry: &Value| -> Vec<String> { COLUMNS.iter().map(|column| text_at(entry, column).to_owned()).collect() };
+    let rows: Vec<_> = entries.iter().map(row).collect();
     table(&["WHEN", "ACTION", "OF", "BY", "FROM", "WITH"], &rows)
 }
 

@@ -4,6 +4,7 @@ use selvedge_project::{BindingKind, Project, UnavailableBinding, Var};
 use serde_json::{Map, Value, json};
 
 use super::error::ClientError;
+use super::fields::text_at;
 use super::prepare::Prepared;
 
 /// The bindings of a version. `provisioned` has those whose resource was made or found for them.
@@ -34,7 +35,7 @@ pub fn bindings(prepared: &Prepared, provisioned: &[Value]) -> Result<Vec<Value>
         bindings.push(json!({ "name": name.as_str(), "type": "version_metadata" }));
     }
     for binding in &project.unavailable {
-        let made = provisioned.iter().find(|made| made["name"] == binding.name.as_str());
+        let made = provisioned.iter().find(|made| text_at(made, "/name") == binding.name.as_str());
         bindings.push(match made {
             Some(made) => made.clone(),
             None => resource(project, binding)?,

@@ -37,25 +37,24 @@ struct Lines {
 impl Console {
     /// Prints a result, one way or the other.
     pub fn result(&self, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Result<(), ClientError> {
-        let text = if self.json { format!("{:#}", json()) } else { text() };
-        line(&text)
+        if self.json { document(&format!("{:#}", json())) } else { line(&text()).map(drop) }
     }
 
     /// Tells what happens, to people.
     pub fn progress(&self, text: &str) {
         if !self.json {
-            anstream::eprintln!("{text}");
+            anstream::eprintln!("{}", harmless(text));
         }
     }
 
     pub fn warning(&self, text: &str) {
-        terminal::warning(text);
+        terminal::warning(&harmless(text));
     }
 
     /// The last words of a command that failed.
     pub fn failure(&self, error: &ClientError) {
         let advice = error.advice();
-        terminal::error(&error.text());
+        terminal::error(&harmless(&error.text()));
         if let Some(advice) = &advice {
             anstream::eprintln!("  {advice}");
         }
@@ -63,8 +62,9 @@ impl Console {
             let document = serde_json::json!({
                 "error": { "message": error.text(), "code": error.code(), "status": error.status(), "advice": advice },
             });
-            // The exit code says that it failed, whether this can be written or not.
-            if let Err(error) = line(&format!("{document:#}")) {
+            // In one line, as it may follow others of a stream. The exit code says that it failed, whether this can be
+            // written or not.
+            if let Err(error) = self::document(&document.to_string()) {
                 terminal::error(&error.text());
             }
         }
@@ -111,20 +111,52 @@ impl Console {
     }
 }
 
-/// Writes a line to standard output.
-pub fn line(text: &str) -> Result<(), ClientError> {
-    let mut output = anstream::stdout().lock();
+/// Writes a document to standard output, to the byte as it is.
+pub fn document(text: &str) -> Result<(), ClientError> {
+    write_line(&mut std::io::stdout().lock(), text).map(drop)
+}
+
+/// Writes the next document of a stream of them; false where nobody reads any more.
+pub fn next_document(text: &str) -> Result<bool, ClientError> {
+    write_line(&mut std::io::stdout().lock(), text)
+}
+
+/// Writes lines for people to standard output; false where nobody reads any more.
+pub fn line(text: &str) -> Result<bool, ClientError> {
+    write_line(&mut anstream::stdout().lock(), &harmless(text))
+}
+
+fn write_line(output: &mut impl Write, text: &str) -> Result<bool, ClientError> {
     match writeln!(output, "{text}").and_then(|()| output.flush()) {
+        Ok(()) => Ok(true),
         // Who reads has read enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(ClientError::Output),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(ClientError::Output(error)),
     }
+}
+
+/// A text that does nothing to a terminal but be shown: what others wrote may hold characters that move its cursor or
+/// hide what was printed.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => shown.push(character),
+            control if control.is_control() => shown.extend(control.escape_default()),
+            other => shown.push(other),
+        }
+    }
+    shown
 }
 
 /// Rows with a heading, the columns aligned.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(|text| (*text).to_owned()).collect();
-    let all = || std::iter::once(&heading).chain(rows);
+    // A cell is one line.
+    let one_line =
+        |row: &Vec<String>| -> Vec<String> { row.iter().map(|text| text.replace(['\n', '\t'], " ")).collect() };
+    let rows: Vec<Vec<String>> = rows.iter().map(one_line).collect();
+    let all = || std::iter::once(&heading).chain(&rows);
     let widths: Vec<usize> = (0..heading.len())
         .map(|column| all().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max().unwrap_or(0))
         .collect();
@@ -172,5 +204,21 @@ impl Lines {
             *told = percent;
             anstream::eprintln!("{} {percent} % of {}", self.what, bytes(self.total));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_others_does_nothing_to_a_terminal() {
+        assert_eq!(harmless("a\x1b[2Jb\r\u{9b}c\n\té"), "a\\u{1b}[2Jb\\r\\u{9b}c\n\té");
+    }
+
+    #[test]
+    fn a_cell_of_a_table_is_one_line() {
+        let rows = [vec!["a".to_owned(), "first\nsecond".to_owned()]];
+        assert_eq!(table(&["X", "Y"], &rows), "X  Y\na  first second");
     }
 }

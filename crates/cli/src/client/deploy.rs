@@ -12,6 +12,7 @@ use super::assets::{self, Uploaded};
 use super::bindings::bindings;
 use super::console::{Console, bytes, table};
 use super::error::{ClientError, code};
+use super::fields::text_at;
 use super::place::{Place, PlaceArguments};
 use super::prepare::{Prepared, SourceArguments, TriggerArguments};
 use super::provision::provision;
@@ -94,7 +95,11 @@ pub fn deploy(arguments: &DeployArguments, console: &Console) -> Result<(), Clie
     } else {
         in_two(&worker, &upload, console)?
     };
-    let reach = triggers::set(&worker, &prepared, console)?;
+    let reach = triggers::set(&worker, &prepared, console).map_err(|source| ClientError::Triggers {
+        worker: worker.name.clone(),
+        version: version.id().unwrap_or_default().to_owned(),
+        source: Box::new(source),
+    })?;
     report(&worker, &version, &reach, assets.as_ref(), began, console)
 }
 
@@ -177,7 +182,7 @@ pub fn migrations(prepared: &Prepared, tag: Option<&str>) -> Option<Value> {
 /// Uploads a version, then deploys it: between the two, what served before does.
 fn in_two(worker: &Worker, upload: &Upload<'_>, console: &Console) -> Result<Version, ClientError> {
     let version = upload.send(worker, "POST", &["versions"], &[("bindings_inherit", "strict")], console)?;
-    let Some(id) = &version.id else {
+    let Some(id) = version.id() else {
         return Err(ClientError::Missing("the API named no version that it made of the upload".to_owned()));
     };
     let mut body = json!({
@@ -237,7 +242,7 @@ fn report(
     console: &Console,
 ) -> Result<(), ClientError> {
     let took_ms = began.elapsed().as_millis() as u64;
-    let id = version.id.as_deref().unwrap_or_default();
+    let id = version.id().unwrap_or_default();
     let preview = reach.preview(id);
     let json = || {
         json!({
@@ -287,7 +292,6 @@ fn dry_run(prepared: &Prepared, outdir: Option<&Path>, console: &Console) -> Res
     }
     let total: u64 = parts.iter().map(|part| part.content.len() as u64).sum();
     let bindings = bindings(prepared, &[])?;
-    let named = |binding: &Value, key: &str| binding[key].as_str().unwrap_or_default().to_owned();
     let files = prepared.assets.as_ref().map(|set| set.len());
     let json = || {
         json!({
@@ -297,7 +301,7 @@ fn dry_run(prepared: &Prepared, outdir: Option<&Path>, console: &Console) -> Res
             })).collect::<Vec<_>>(),
             "bytes": total,
             "bindings": bindings.iter().map(|binding| json!({
-                "name": binding["name"], "type": binding["type"],
+                "name": text_at(binding, "/name"), "type": text_at(binding, "/type"),
             })).collect::<Vec<_>>(),
             "assets": files,
         })
@@ -312,8 +316,10 @@ fn dry_run(prepared: &Prepared, outdir: Option<&Path>, console: &Console) -> Res
             text = format!("{text}\n{}", table(&["MODULE", "TYPE", "SIZE"], &rows));
         }
         if !bindings.is_empty() {
-            let rows: Vec<_> =
-                bindings.iter().map(|binding| vec![named(binding, "name"), named(binding, "type")]).collect();
+            let rows: Vec<_> = bindings
+                .iter()
+                .map(|binding| vec![text_at(binding, "/name").to_owned(), text_at(binding, "/type").to_owned()])
+                .collect();
             text = format!("{text}\n{}", table(&["BINDING", "TYPE"], &rows));
         }
         if let Some(files) = files {

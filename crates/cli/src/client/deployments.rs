@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::console::{Console, table};
 use super::error::ClientError;
+use super::fields::at;
 use super::place::PlaceArguments;
 use super::versions::full_id;
 use super::worker::{Deployment, Share, Worker, WorkerArguments, message, shares};
@@ -32,7 +33,7 @@ pub struct DeploymentsArguments {
 pub struct RollbackArguments {
     /// The version's id or the beginning of it [default: what served all of the traffic before]
     #[arg(value_name = "VERSION")]
-    version: Option<String>,
+    target: Option<String>,
     /// Why
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
@@ -117,7 +118,7 @@ fn rows(deployments: &[Deployment]) -> String {
 /// Goes back to an earlier version.
 pub fn rollback(arguments: &RollbackArguments, console: &Console) -> Result<(), ClientError> {
     let worker = arguments.worker.find(&arguments.place, console)?;
-    let version_id = match &arguments.version {
+    let version_id = match &arguments.target {
         Some(version) => full_id(&worker, version)?,
         None => version_before(&worker, &deployments(&worker)?)?,
     };
@@ -157,7 +158,7 @@ pub fn deploy_shares(
     let query: &[(&str, &str)] = if deploying.force { &[("force", "true")] } else { &[] };
     let made: Value = worker.place.api.send("POST", &worker.path(&["deployments"]), query, &body)?;
     console.result(
-        || json!({ "worker": worker.name, "deployment_id": made["id"], "versions": shared }),
+        || json!({ "worker": worker.name, "deployment_id": at(&made, "/id"), "versions": shared }),
         || format!("{} now serves {}", worker.name, shares(versions)),
     )
 }

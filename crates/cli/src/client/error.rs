@@ -56,6 +56,8 @@ pub enum ClientError {
     Shape { call: String, source: serde_json::Error },
     #[error("{0}")]
     Missing(String),
+    #[error("{worker} serves the new version {version}, but not all that leads to it could be set")]
+    Triggers { worker: String, version: String, source: Box<ClientError> },
     #[error("the log stream broke")]
     Tail(#[source] Box<tungstenite::Error>),
     #[error("nothing was done")]
@@ -65,7 +67,8 @@ pub enum ClientError {
 /// What the platform's error codes mean here.
 pub mod code {
     pub const WORKER_NOT_FOUND: [u64; 2] = [10007, 10090];
-    pub const START_FAILED: u64 = 10021;
+    /// Of an upload that is not right, or whose code does not start.
+    pub const UPLOAD_REFUSED: u64 = 10021;
     pub const TOO_LARGE: u64 = 10027;
     pub const INHERIT_INVALID: u64 = 10057;
     pub const LATEST_NOT_DEPLOYED: [u64; 2] = [10214, 10215];
@@ -79,6 +82,7 @@ impl ClientError {
     pub fn code(&self) -> Option<u64> {
         match self {
             Self::Refused { problems, .. } => problems.first().map(|problem| problem.code),
+            Self::Triggers { source, .. } => source.code(),
             _ => None,
         }
     }
@@ -86,6 +90,7 @@ impl ClientError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } | Self::NotApi { status, .. } => Some(*status),
+            Self::Triggers { source, .. } => source.status(),
             _ => None,
         }
     }
@@ -94,11 +99,19 @@ impl ClientError {
         matches!(self, Self::Usage(_) | Self::BadUrl { .. } | Self::NoToken { .. } | Self::ManyAccounts { .. })
     }
 
+    /// Whether the same may go well a little later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Tail(_) | Self::Unreachable { .. } => true,
+            error => error.status().is_some_and(|status| status == 429 || status >= 500),
+        }
+    }
+
     /// The whole of it, with its causes.
     pub fn text(&self) -> String {
         match self {
-            // A worker that does not start, or is refused, is told about without the call that found out.
-            Self::Refused { problems, .. } if self.code() == Some(code::START_FAILED) => said(problems),
+            // A worker that does not start is told about without the call that found out.
+            Self::Refused { problems, .. } if did_not_start(problems) => said(problems),
             error => terminal::chain(error),
         }
     }
@@ -116,6 +129,13 @@ impl ClientError {
             Self::NotApi { .. } => "is --api (or SELVEDGE_API) the address of the API? Workers answer elsewhere",
             Self::BadUrl { .. } => "give one such as http://127.0.0.1:8788 or https://api.example.com",
             Self::Tail(_) => "run `selvedge tail` again",
+            Self::Triggers { source, .. } => {
+                let advice = source.advice().map(|advice| format!("{advice}; "));
+                return Some(format!("{}then deploy again", advice.unwrap_or_default()));
+            }
+            Self::Refused { problems, .. } if did_not_start(problems) => {
+                "nothing was deployed: what served before goes on"
+            }
             Self::Refused { status, .. } => return self.refused_advice(*status).map(str::to_owned),
             _ => return None,
         };
@@ -143,7 +163,6 @@ impl ClientError {
             return Some("deploy the latest version first with `selvedge versions deploy`, or upload another");
         }
         match code {
-            code::START_FAILED => Some("nothing was deployed: what served before goes on"),
             code::TOO_LARGE => {
                 Some("`selvedge deploy --dry-run` shows what the upload is made of; --minify makes it smaller")
             }
@@ -161,12 +180,26 @@ fn unreachable_advice(error: &ureq::Error) -> &'static str {
         ureq::Error::Io(source) if source.kind() == std::io::ErrorKind::ConnectionRefused => {
             "is `selvedge up` running? Start it, or say where the API is with --api URL or SELVEDGE_API"
         }
-        ureq::Error::HostNotFound => "is the host's name right? --api URL or SELVEDGE_API says where the API is",
-        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => {
+        error if is_certificate(error) => {
             "if its certificate comes from an authority of your own, name that with --ca FILE or SELVEDGE_CA"
         }
+        ureq::Error::HostNotFound => "is the host's name right? --api URL or SELVEDGE_API says where the API is",
         _ => "say where the API is with --api URL or SELVEDGE_API; is a proxy or a firewall between?",
     }
+}
+
+/// Whether TLS found fault with the other end; a handshake that fails comes as an error of the stream.
+pub fn is_certificate(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => true,
+        ureq::Error::Io(source) => source.get_ref().is_some_and(|cause| cause.is::<rustls::Error>()),
+        _ => false,
+    }
+}
+
+/// Whether a version was not made because its code fails as it starts. The code of that is one of many reasons.
+fn did_not_start(problems: &[Problem]) -> bool {
+    problems.first().is_some_and(|first| first.code == code::UPLOAD_REFUSED && first.message.contains("did not start"))
 }
 
 fn said(problems: &[Problem]) -> String {

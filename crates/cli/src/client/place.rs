@@ -50,7 +50,7 @@ pub struct Place {
 
 #[derive(Debug, Deserialize)]
 struct Addresses {
-    api: Option<String>,
+    api_url: Option<String>,
     account: Option<String>,
 }
 
@@ -123,9 +123,13 @@ fn find(arguments: &PlaceArguments, variables: &Variables<'_>, folder: &Path) ->
     if url.is_some() {
         account = account.or_else(|| variables.get("CLOUDFLARE_ACCOUNT_ID"));
     }
+    // Who wrote the files of this folder may be somebody else than who set the token.
+    let from_files = arguments.api.is_none() && variables.process("SELVEDGE_API").is_none();
+    let from_files = from_files && variables.process("CLOUDFLARE_API_BASE_URL").is_none();
     let ca = arguments.ca.clone().or_else(|| variables.get("SELVEDGE_CA").map(PathBuf::from));
     let data = variables.get("SELVEDGE_DATA").map_or_else(|| folder.join(DATA_DEFAULT), PathBuf::from);
-    let mut note = None;
+    let mut note =
+        url.as_ref().filter(|_| from_files).map(|url| format!("asking {url}, as the .env of this folder says"));
     // The token of a local platform is given to that platform alone.
     let local = match (&url, &token) {
         (_, Some(_)) => None,
@@ -139,7 +143,8 @@ fn find(arguments: &PlaceArguments, variables: &Variables<'_>, folder: &Path) ->
         account = account.or(local.account);
         if url.is_none() {
             note = Some(format!("asking the platform of {} at {}", local.folder.display(), local.url));
-            return Ok(Found { url: local.url, token: secret(token, "")?, account, ca, note });
+            let token = secret(token, &local.url)?;
+            return Ok(Found { url: local.url, token, account, ca, note });
         }
     }
     let url = url.unwrap_or_else(|| {
@@ -166,9 +171,8 @@ fn local(data: &Path) -> Option<Local> {
     }
     let addresses = std::fs::read(data.join(ADDRESSES)).ok();
     let addresses: Option<Addresses> = addresses.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let (api, account) = addresses.map_or((None, None), |addresses| (addresses.api, addresses.account));
-    let url = api.map_or_else(|| API_DEFAULT.to_owned(), |api| format!("http://{api}"));
-    Some(Local { folder: data.to_owned(), url, account })
+    let (url, account) = addresses.map_or((None, None), |addresses| (addresses.api_url, addresses.account));
+    Some(Local { folder: data.to_owned(), url: url.unwrap_or_else(|| API_DEFAULT.to_owned()), account })
 }
 
 /// Whether two URLs lead to the same host and port, in the same way.
@@ -198,8 +202,13 @@ fn only_account(api: &Api) -> Result<String, ClientError> {
 
 impl Variables<'_> {
     fn get(&self, name: &str) -> Option<String> {
-        let found = (self.process)(name).or_else(|| self.files.get(name).map(|value| value.expose().to_owned()));
-        found.filter(|value| !value.trim().is_empty())
+        let file = || self.files.get(name).map(|value| value.expose().to_owned());
+        self.process(name).or_else(file).filter(|value| !value.trim().is_empty())
+    }
+
+    /// What the process's own environment says.
+    fn process(&self, name: &str) -> Option<String> {
+        (self.process)(name).filter(|value| !value.trim().is_empty())
     }
 }
 
@@ -251,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_local_platform_is_used_and_named_where_nothing_else_is() {
-        let folder = platform(r#"{ "api": "127.0.0.1:9300", "account": "abc" }"#);
+        let folder = platform(r#"{ "api_url": "http://127.0.0.1:9300", "account": "abc" }"#);
         let found = found(PlaceArguments::default(), &[], &[], folder.path()).unwrap();
         assert_eq!((found.url.as_str(), found.token.expose()), ("http://127.0.0.1:9300", "slv_local"));
         assert_eq!(found.account.as_deref(), Some("abc"));
@@ -260,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_local_token_goes_to_the_local_platform_alone() {
-        let folder = platform(r#"{ "api": "127.0.0.1:9300" }"#);
+        let folder = platform(r#"{ "api_url": "http://127.0.0.1:9300" }"#);
         let there = |url: &str| PlaceArguments { api: Some(url.into()), ..Default::default() };
         assert!(found(there("http://127.0.0.1:9300/client/v4"), &[], &[], folder.path()).is_ok());
         for url in ["http://127.0.0.1:9301", "https://127.0.0.1:9300", "http://edge.test:9300"] {

@@ -158,6 +158,7 @@ fn assets_of(directory: PathBuf) -> Assets {
         html_handling: HtmlHandling::default(),
         not_found_handling: NotFoundHandling::default(),
         run_worker_first: RunWorkerFirst::default(),
+        base_path: None,
     }
 }
 

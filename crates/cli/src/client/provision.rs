@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::console::Console;
 use super::error::ClientError;
+use super::fields::text_at;
 use super::prepare::Prepared;
 use super::worker::Worker;
 
@@ -98,7 +99,7 @@ impl Maker<'_> {
         kind: &str,
         make: impl FnOnce() -> Result<Value, ClientError>,
     ) -> Result<Option<Value>, ClientError> {
-        let had = self.bound.iter().any(|bound| bound["name"] == name && bound["type"] == kind);
+        let had = self.bound.iter().any(|bound| text_at(bound, "/name") == name && text_at(bound, "/type") == kind);
         if had { Ok(Some(json!({ "name": name, "type": "inherit" }))) } else { make().map(Some) }
     }
 
@@ -139,7 +140,7 @@ impl Maker<'_> {
     fn queue(&self, name: &str) -> Result<(), ClientError> {
         let path = self.path(&["queues"]);
         let found: Vec<Value> = self.worker.place.api.get(&path, &[("name", name), ("page", "1")])?;
-        if !found.iter().any(|queue| queue["queue_name"] == name) {
+        if !found.iter().any(|queue| text_at(queue, "/queue_name") == name) {
             let _: Value = self.worker.place.api.send("POST", &path, &[], &json!({ "queue_name": name }))?;
             self.console.progress(&format!("made the queue {name}"));
         }

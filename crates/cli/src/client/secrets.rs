@@ -68,7 +68,7 @@ pub struct DeleteArguments {
 
 #[derive(Debug, Args)]
 pub struct BulkArguments {
-    /// A JSON object of texts, or lines as in .env
+    /// A JSON object of texts (null removes a secret), or lines as in .env
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -145,20 +145,30 @@ fn draft(worker: &Worker) -> Result<(), ClientError> {
 
 /// The value, from whoever types or pipes it.
 fn value(key: &BindingName, console: &Console) -> Result<Secret, ClientError> {
-    if std::io::stdin().is_terminal() && !console.json {
-        let value = rpassword::prompt_password(format!("Value of {key}: ")).map_err(ClientError::Input)?;
-        return Ok(Secret::new(value));
-    }
-    let mut value = String::new();
-    std::io::stdin().lock().take(SECRET_BYTES_MAX).read_to_string(&mut value).map_err(ClientError::Input)?;
-    // The end of the line is the shell's, not the secret's.
-    let value = value.strip_suffix('\n').map_or(value.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    let value = if std::io::stdin().is_terminal() && !console.json {
+        rpassword::prompt_password(format!("Value of {key}: ")).map_err(ClientError::Input)?
+    } else {
+        piped(std::io::stdin().lock())?
+    };
     if value.is_empty() {
         let reason =
             format!("the value of {key} is empty: pipe it in, as in `printf %s \"$KEY\" | selvedge secret put {key}`");
         return Err(ClientError::Usage(reason));
     }
-    Ok(Secret::new(value.to_owned()))
+    Ok(Secret::new(value))
+}
+
+/// What is piped in, without the end of its last line: that is the shell's, not the secret's.
+fn piped(input: impl Read) -> Result<String, ClientError> {
+    let mut value = String::new();
+    input.take(SECRET_BYTES_MAX + 1).read_to_string(&mut value).map_err(ClientError::Input)?;
+    if value.len() as u64 > SECRET_BYTES_MAX {
+        return Err(ClientError::Usage(format!(
+            "the value is longer than {SECRET_BYTES_MAX} bytes: is it the right file?"
+        )));
+    }
+    let line = value.strip_suffix('\n').map_or(value.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    Ok(line.to_owned())
 }
 
 fn list(arguments: &ListArguments, console: &Console) -> Result<(), ClientError> {
@@ -192,16 +202,20 @@ fn delete(arguments: &DeleteArguments, console: &Console) -> Result<(), ClientEr
 
 fn bulk(arguments: &BulkArguments, console: &Console) -> Result<(), ClientError> {
     let worker = arguments.worker.find(&arguments.place, console)?;
-    let secrets = selvedge_project::read_secrets(&arguments.file)?;
+    let secrets = selvedge_project::read_secret_changes(&arguments.file)?;
     if secrets.is_empty() {
         return Err(ClientError::Usage(format!("{} holds no secrets", arguments.file.display())));
     }
-    let names: Vec<&str> = secrets.keys().map(BindingName::as_str).collect();
+    let names = |there: bool| -> Vec<&str> {
+        secrets.iter().filter(|(_, value)| value.is_some() == there).map(|(name, _)| name.as_str()).collect()
+    };
+    let (put, removed) = (names(true), names(false));
     let entries: Map<String, Value> = secrets
         .iter()
         .map(|(name, value)| {
             let name = name.as_str();
-            (name.to_owned(), json!({ "name": name, "text": value.expose(), "type": "secret_text" }))
+            let secret = |value: &Secret| json!({ "name": name, "text": value.expose(), "type": "secret_text" });
+            (name.to_owned(), value.as_ref().map_or(Value::Null, secret))
         })
         .collect();
     let body = json!({ "secrets": entries });
@@ -210,7 +224,28 @@ fn bulk(arguments: &BulkArguments, console: &Console) -> Result<(), ClientError>
         Call { method: "PATCH", path: &path, query: &[], body: Body::Patch(&body), token: None, repeatable: true };
     with_draft(&worker, console, || worker.place.api.call(&call).map(drop))?;
     console.result(
-        || json!({ "worker": worker.name, "names": names }),
-        || format!("{} has the secrets {}", worker.name, names.join(", ")),
+        || json!({ "worker": worker.name, "names": put, "removed": removed }),
+        || {
+            let put = (!put.is_empty()).then(|| format!("{} has the secrets {}", worker.name, put.join(", ")));
+            let removed =
+                (!removed.is_empty()).then(|| format!("{} has no longer {}", worker.name, removed.join(", ")));
+            put.into_iter().chain(removed).collect::<Vec<_>>().join("\n")
+        },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_taken_whole_or_not_at_all() {
+        for (text, value) in [("s3cr3t\n", "s3cr3t"), ("s3cr3t\r\n", "s3cr3t"), ("a\nb\n\n", "a\nb\n"), (" s ", " s ")]
+        {
+            assert_eq!(piped(text.as_bytes()).unwrap(), value);
+        }
+        let long = "x".repeat(SECRET_BYTES_MAX as usize + 1);
+        assert!(matches!(piped(long.as_bytes()), Err(ClientError::Usage(_))));
+        assert!(matches!(piped(&b"\xff"[..]), Err(ClientError::Input(_))));
+    }
 }

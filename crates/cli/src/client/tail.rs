@@ -1,7 +1,7 @@
 //! `selvedge tail`: what a worker does, as it does it.
 
 use std::io::ErrorKind;
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,15 +10,18 @@ use clap::{Args, ValueEnum};
 use selvedge_project::WorkerName;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 use tungstenite::client::IntoClientRequest;
-use tungstenite::http::HeaderValue;
+use tungstenite::http::{HeaderValue, Uri};
 use tungstenite::stream::MaybeTlsStream;
-use tungstenite::{Message, WebSocket};
+use tungstenite::{Connector, HandshakeError, Message, WebSocket, client_tls_with_config};
 
-use super::api::{Body, Call};
-use super::console::{Console, line};
+use super::api::{Body, CONNECT_TIME_MAX, Call};
+use super::console::{Console, line, next_document};
 use super::error::ClientError;
+use super::fields::{at, each_at, text_at};
 use super::place::PlaceArguments;
+use super::versions::full_id;
 use super::worker::{Worker, WorkerArguments};
 
 /// What the server and the platform's client call their protocol.
@@ -27,6 +30,12 @@ const PROTOCOL: &str = "trace-v1";
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// How often the server is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a server that is asked may say nothing.
+const SILENCE_MAX: Duration = Duration::from_secs(35);
+/// How long a stream may take to end when it is told to.
+const END_TIME_MAX: Duration = Duration::from_secs(3);
+/// What a server says that has no more to tell.
+const CLOSE_NORMAL: u16 = 1000;
 /// How often a broken stream is begun again, one after the other, and the longest wait before it.
 const RECONNECTS_MAX: u32 = 5;
 const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(16);
@@ -78,7 +87,7 @@ pub struct TailArguments {
     /// Which part of the events, from 0 to 1
     #[arg(long, value_name = "PART")]
     sampling_rate: Option<f64>,
-    /// Events of this version
+    /// Events of this version: its id, the beginning of it, or "latest"
     #[arg(long, value_name = "ID")]
     version_id: Option<String>,
     #[command(flatten)]
@@ -96,11 +105,12 @@ struct Opened {
 
 /// Why a stream ended.
 enum End {
-    /// It was told to.
+    /// It was told to, or nobody reads what it shows.
     Asked,
     /// The server closed it for good.
     Closed,
-    Broken(tungstenite::Error),
+    /// It had lasted so long.
+    Broken { error: Box<tungstenite::Error>, lasted: Duration },
 }
 
 type Socket = WebSocket<MaybeTlsStream<TcpStream>>;
@@ -111,67 +121,102 @@ pub fn tail(arguments: &TailArguments, console: &Console) -> Result<(), ClientEr
     let worker = worker.find(&arguments.place, console)?;
     let json = arguments.place.json || !std::io::IsTerminal::is_terminal(&std::io::stdout());
     let format = arguments.format.unwrap_or(if json { Format::Json } else { Format::Pretty });
-    let filters = filters(arguments)?;
+    let filters = filters(arguments, &worker)?;
     let stop = stopping()?;
-    let mut broken = 0;
+    let (mut broken, mut has_followed) = (0, false);
     loop {
-        let opened = open(&worker, &filters)?;
-        let ended = match connect(&opened) {
-            Ok(mut socket) => {
-                console.progress(&format!("following {}; Ctrl-C ends it", worker.name));
-                broken = 0;
-                follow(&mut socket, &stop, |text| show(text, format))?
-            }
-            Err(error) => End::Broken(error),
-        };
-        match ended {
-            End::Asked => {
-                worker.place.api.delete(&worker.path(&["tails", &opened.id]), &[])?;
+        let (error, lasted) = match stream(&worker, &filters, format, &stop, console) {
+            Ok(End::Asked) => return Ok(()),
+            Ok(End::Closed) => {
+                console.progress("the platform ended the stream: `selvedge tail` begins another");
                 return Ok(());
             }
-            End::Closed => return Ok(()),
-            End::Broken(error) if broken == RECONNECTS_MAX => return Err(ClientError::Tail(Box::new(error))),
-            End::Broken(error) => {
-                console.warning(&format!("the stream broke ({error}); it is begun again"));
-                let wait = Duration::from_secs(1 << broken).min(RECONNECT_WAIT_MAX);
-                broken += 1;
-                let began = Instant::now();
-                while began.elapsed() < wait && !stop.load(Ordering::Relaxed) {
-                    std::thread::park_timeout(LOOK_INTERVAL);
-                }
-                if stop.load(Ordering::Relaxed) {
-                    return Ok(());
-                }
-            }
+            Ok(End::Broken { error, lasted }) => (ClientError::Tail(error), lasted),
+            // The platform may be starting again.
+            Err(error) if has_followed && error.is_passing() => (error, Duration::ZERO),
+            Err(error) => return Err(error),
+        };
+        has_followed = true;
+        if lasted > RECONNECT_WAIT_MAX {
+            broken = 0;
+        }
+        if broken == RECONNECTS_MAX {
+            return Err(error);
+        }
+        console.warning(&format!("{}; it is begun again", error.text()));
+        wait(Duration::from_secs(1 << broken).min(RECONNECT_WAIT_MAX), &stop);
+        broken += 1;
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
         }
     }
 }
 
-/// Turns true when the program is told to end.
+/// One stream, from its opening to its end.
+fn stream(
+    worker: &Worker,
+    filters: &Value,
+    format: Format,
+    stop: &AtomicBool,
+    console: &Console,
+) -> Result<End, ClientError> {
+    let opened = open(worker, filters)?;
+    let tls = worker.place.api.tls()?;
+    let mut socket = connect(&opened.url, tls).map_err(|error| ClientError::Tail(Box::new(error)))?;
+    console.progress(&format!("following {}; Ctrl-C ends it", worker.name));
+    let end = follow(&mut socket, stop, |text| show(text, format))?;
+    if matches!(end, End::Asked) {
+        // The server forgets the stream in any case.
+        let _ = socket.close(None);
+        if let Err(error) = worker.place.api.delete(&worker.path(&["tails", &opened.id]), &[]) {
+            console.warning(&error.text());
+        }
+    }
+    Ok(end)
+}
+
+/// Waits, but no longer than until it is told to stop.
+fn wait(length: Duration, stop: &AtomicBool) {
+    let began = Instant::now();
+    while began.elapsed() < length && !stop.load(Ordering::Relaxed) {
+        std::thread::park_timeout(LOOK_INTERVAL);
+    }
+}
+
+/// Turns true when the program is told to end. If it does not then, because it waits for a server that says nothing, it is
+/// ended.
 fn stopping() -> Result<Arc<AtomicBool>, ClientError> {
     let stop = Arc::new(AtomicBool::new(false));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
     let (told, waiting) = (Arc::clone(&stop), std::thread::current());
     std::thread::spawn(move || {
         runtime.block_on(async {
-            let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-            match terminate {
-                Ok(mut terminate) => tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = tokio::signal::ctrl_c() => {}
-                },
+            if told_to_end().await.is_err() {
                 // Then the signal ends the program as it always does.
-                Err(_) => std::future::pending().await,
+                return;
             }
+            told.store(true, Ordering::Relaxed);
+            waiting.unpark();
+            tokio::time::sleep(END_TIME_MAX).await;
+            std::process::exit(0);
         });
-        told.store(true, Ordering::Relaxed);
-        waiting.unpark();
     });
     Ok(stop)
 }
 
+/// Waits for SIGTERM or SIGINT.
+async fn told_to_end() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
 /// What the server lets through.
-fn filters(arguments: &TailArguments) -> Result<Value, ClientError> {
+fn filters(arguments: &TailArguments, worker: &Worker) -> Result<Value, ClientError> {
     let mut filters = Vec::new();
     if let Some(rate) = arguments.sampling_rate {
         if !(rate > 0.0 && rate <= 1.0) {
@@ -201,7 +246,7 @@ fn filters(arguments: &TailArguments) -> Result<Value, ClientError> {
         filters.push(json!({ "query": search }));
     }
     if let Some(version) = &arguments.version_id {
-        filters.push(json!({ "scriptVersion": version }));
+        filters.push(json!({ "scriptVersion": full_id(worker, version)? }));
     }
     Ok(json!({ "filters": filters }))
 }
@@ -217,10 +262,18 @@ fn open(worker: &Worker, filters: &Value) -> Result<Opened, ClientError> {
     })
 }
 
-fn connect(opened: &Opened) -> Result<Socket, tungstenite::Error> {
-    let mut request = opened.url.as_str().into_client_request()?;
+fn connect(url: &str, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Socket, tungstenite::Error> {
+    let mut request = url.into_client_request()?;
     request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(PROTOCOL));
-    let (socket, _) = tungstenite::connect(request)?;
+    let stream = dial(request.uri())?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(CONNECT_TIME_MAX))?;
+    stream.set_write_timeout(Some(CONNECT_TIME_MAX))?;
+    let connector = tls.map(Connector::Rustls);
+    let (socket, _) = client_tls_with_config(request, stream, None, connector).map_err(|error| match error {
+        HandshakeError::Failure(error) => error,
+        HandshakeError::Interrupted(_) => std::io::Error::from(ErrorKind::TimedOut).into(),
+    })?;
     let stream = match socket.get_ref() {
         MaybeTlsStream::Plain(stream) => Some(stream),
         MaybeTlsStream::Rustls(stream) => Some(&stream.sock),
@@ -232,41 +285,64 @@ fn connect(opened: &Opened) -> Result<Socket, tungstenite::Error> {
     Ok(socket)
 }
 
-/// Shows events until the stream ends.
+fn dial(uri: &Uri) -> std::io::Result<TcpStream> {
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("wss") { 443 } else { 80 });
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let mut failed = std::io::Error::from(ErrorKind::NotFound);
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIME_MAX) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+/// Shows events until the stream ends. `show` says whether somebody still reads.
 fn follow(
     socket: &mut Socket,
     stop: &AtomicBool,
-    mut show: impl FnMut(&str) -> Result<(), ClientError>,
+    mut show: impl FnMut(&str) -> Result<bool, ClientError>,
 ) -> Result<End, ClientError> {
-    let mut asked = Instant::now();
+    let began = Instant::now();
+    let (mut asked, mut heard) = (began, began);
+    let broken = |error: tungstenite::Error| End::Broken { error: Box::new(error), lasted: began.elapsed() };
     while !stop.load(Ordering::Relaxed) {
+        if heard.elapsed() >= SILENCE_MAX {
+            return Ok(broken(std::io::Error::from(ErrorKind::TimedOut).into()));
+        }
         if asked.elapsed() >= PING_INTERVAL {
             asked = Instant::now();
             if let Err(error) = socket.send(Message::Ping("selvedge tail".into())) {
-                return Ok(End::Broken(error));
+                return Ok(broken(error));
             }
         }
-        match socket.read() {
+        let is_read = match socket.read() {
             Ok(Message::Text(text)) => show(&text)?,
             Ok(Message::Binary(bytes)) => show(&String::from_utf8_lossy(&bytes))?,
             Ok(Message::Close(frame)) => {
-                let normal = frame.is_none_or(|frame| u16::from(frame.code) == 1000);
-                return Ok(if normal { End::Closed } else { End::Broken(tungstenite::Error::ConnectionClosed) });
+                let normal = frame.is_none_or(|frame| u16::from(frame.code) == CLOSE_NORMAL);
+                return Ok(if normal { End::Closed } else { broken(tungstenite::Error::ConnectionClosed) });
             }
-            Ok(_) => {}
+            Ok(_) => true,
             Err(tungstenite::Error::Io(error))
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) => return Ok(End::Broken(error)),
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) =>
+            {
+                continue;
+            }
+            Err(error) => return Ok(broken(error)),
+        };
+        heard = Instant::now();
+        if !is_read {
+            break;
         }
     }
-    // The server forgets the stream in any case.
-    let _ = socket.close(None);
     Ok(End::Asked)
 }
 
-fn show(text: &str, format: Format) -> Result<(), ClientError> {
+fn show(text: &str, format: Format) -> Result<bool, ClientError> {
     if format == Format::Json {
-        return line(text);
+        return next_document(text);
     }
     match serde_json::from_str::<Value>(text) {
         Ok(event) => line(&pretty(&event)),
@@ -276,35 +352,48 @@ fn show(text: &str, format: Format) -> Result<(), ClientError> {
 
 /// An event in a few lines.
 fn pretty(event: &Value) -> String {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let what = &event["event"];
-    let mut heading = if what["request"].is_object() {
-        format!("{} {}", text(&what["request"]["method"]), text(&what["request"]["url"]))
-    } else if what["cron"].is_string() {
-        format!("cron \"{}\"", text(&what["cron"]))
-    } else if what["rpcMethod"].is_string() {
-        format!("rpc {}", text(&what["rpcMethod"]))
-    } else if what["type"].is_string() {
-        return format!("({}) {}", text(&what["type"]), text(&what["message"]));
-    } else {
-        "event".to_owned()
-    };
-    heading.push_str(&format!(" - {}", text(&event["outcome"])));
-    if let Some(status) = what["response"]["status"].as_u64() {
+    let text = |pointer: &str| text_at(event, pointer);
+    if !text("/event/type").is_empty() {
+        return format!("({}) {}", text("/event/type"), text("/event/message"));
+    }
+    let mut heading = format!("{} - {}", what(event), text("/outcome"));
+    if let Some(status) = at(event, "/event/response/status").as_u64() {
         heading.push_str(&format!(" {status}"));
     }
     let mut lines = vec![heading];
-    for log in event["logs"].as_array().into_iter().flatten() {
-        let message: Vec<String> = log["message"].as_array().into_iter().flatten().map(text).collect();
-        lines.push(format!("  ({}) {}", text(&log["level"]), message.join(" ")));
+    for log in each_at(event, "/logs") {
+        let message: Vec<String> = each_at(log, "/message").iter().map(logged).collect();
+        lines.push(format!("  ({}) {}", text_at(log, "/level"), message.join(" ")));
     }
-    for exception in event["exceptions"].as_array().into_iter().flatten() {
-        let stack = exception["stack"].as_str().filter(|stack| !stack.is_empty());
-        let shown = stack
-            .map_or_else(|| format!("{}: {}", text(&exception["name"]), text(&exception["message"])), str::to_owned);
+    for exception in each_at(event, "/exceptions") {
+        let shown = match text_at(exception, "/stack") {
+            "" => format!("{}: {}", text_at(exception, "/name"), text_at(exception, "/message")),
+            stack => stack.to_owned(),
+        };
         lines.push(format!("  ✘ {}", shown.replace('\n', "\n    ")));
     }
     lines.join("\n")
+}
+
+/// What kind of event it was.
+fn what(event: &Value) -> String {
+    let text = |pointer: &str| text_at(event, pointer);
+    if !text("/event/request/url").is_empty() {
+        format!("{} {}", text("/event/request/method"), text("/event/request/url"))
+    } else if !text("/event/cron").is_empty() {
+        format!("cron \"{}\"", text("/event/cron"))
+    } else if !text("/event/rpcMethod").is_empty() {
+        format!("rpc {}", text("/event/rpcMethod"))
+    } else if !each_at(event, "/event/consumedEvents").is_empty() {
+        "tail".to_owned()
+    } else {
+        "event".to_owned()
+    }
+}
+
+/// What was logged: a text as it is, all else as JSON.
+fn logged(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 // === impl Status ===
@@ -316,6 +405,34 @@ impl Status {
             Self::Ok => &["ok"],
             Self::Error => &["exception", "exceededCpu", "exceededMemory", "exceededLimit", "unknown"],
             Self::Canceled => &["canceled"],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_told_in_a_few_lines() {
+        let fetched = json!({
+            "outcome": "exception",
+            "event": { "request": { "method": "GET", "url": "http://shop.localhost/x" }, "response": { "status": 500 } },
+            "logs": [{ "level": "log", "message": ["said", { "a": 1 }] }],
+            "exceptions": [{ "name": "Error", "message": "no", "stack": "Error: no\n  at x" }, { "name": "E", "message": "m" }],
+        });
+        let expected = "GET http://shop.localhost/x - exception 500\n  (log) said {\"a\":1}\n  \
+                        ✘ Error: no\n      at x\n  ✘ E: m";
+        assert_eq!(pretty(&fetched), expected);
+        for (event, told) in [
+            (json!({ "cron": "* * * * *", "scheduledTime": 1 }), "cron \"* * * * *\" - ok"),
+            (json!({ "rpcMethod": "add" }), "rpc add - ok"),
+            (json!({ "consumedEvents": [{ "scriptName": "x" }] }), "tail - ok"),
+            (json!({ "type": "overload", "message": "too much" }), "(overload) too much"),
+            (json!(null), "event - ok"),
+            (json!([1]), "event - ok"),
+        ] {
+            assert_eq!(pretty(&json!({ "outcome": "ok", "event": event, "logs": 1 })), told);
         }
     }
 }

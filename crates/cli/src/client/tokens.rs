@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::console::{Console, table};
 use super::error::ClientError;
+use super::fields::text_at;
 use super::place::{Place, PlaceArguments};
 
 /// What a token needs for deploying, secrets, tails and looking.
@@ -64,7 +65,7 @@ pub struct ListArguments {
 pub struct RevokeArguments {
     /// The token's id, or its name where only one has it
     #[arg(value_name = "ID")]
-    token: String,
+    target: String,
     #[command(flatten)]
     place: PlaceArguments,
 }
@@ -116,11 +117,11 @@ fn create(arguments: &CreateArguments, console: &Console) -> Result<(), ClientEr
     console.progress(&format!(
         "token {} ({}), shown this once; it may: {}",
         arguments.name,
-        made["id"].as_str().unwrap_or_default(),
+        text_at(&made, "/id"),
         permissions.join(", ")
     ));
     // Alone on its line, so that a shell can take it.
-    console.result(|| made.clone(), || made["value"].as_str().unwrap_or_default().to_owned())
+    console.result(|| made.clone(), || text_at(&made, "/value").to_owned())
 }
 
 fn list(arguments: &ListArguments, console: &Console) -> Result<(), ClientError> {
@@ -145,19 +146,23 @@ fn list(arguments: &ListArguments, console: &Console) -> Result<(), ClientError>
 fn revoke(arguments: &RevokeArguments, console: &Console) -> Result<(), ClientError> {
     let place = Place::find(&arguments.place, None, None, console)?;
     let tokens: Vec<Token> = place.api.list(&["accounts", &place.account, "tokens"])?;
-    let by_id = tokens.iter().find(|token| token.id == arguments.token);
-    let named: Vec<&Token> = tokens.iter().filter(|token| token.name == arguments.token).collect();
+    let by_id = tokens.iter().find(|token| token.id == arguments.target);
+    let named: Vec<&Token> = tokens.iter().filter(|token| token.name == arguments.target).collect();
     let token = match (by_id, named.as_slice()) {
         (Some(token), _) => token,
         (None, [token]) => token,
         (None, []) => {
-            let reason = format!("there is no token {}: `selvedge token list` shows those there are", arguments.token);
+            let reason = format!("there is no token {}: `selvedge token list` shows those there are", arguments.target);
             return Err(ClientError::Missing(reason));
         }
         (None, many) => {
             let ids: Vec<&str> = many.iter().map(|token| token.id.as_str()).collect();
-            let reason =
-                format!("{} tokens are named {}: say which by its id: {}", many.len(), arguments.token, ids.join(", "));
+            let reason = format!(
+                "{} tokens are named {}: say which by its id: {}",
+                many.len(),
+                arguments.target,
+                ids.join(", ")
+            );
             return Err(ClientError::Usage(reason));
         }
     };

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::console::Console;
 use super::error::ClientError;
+use super::fields::{each_at, text_at};
 use super::prepare::Prepared;
 use super::worker::Worker;
 
@@ -40,7 +41,19 @@ struct Subdomain {
 #[derive(Debug, Default, Deserialize)]
 struct Changeset {
     #[serde(default)]
-    conflicting: Vec<Value>,
+    updated: Vec<Updated>,
+}
+
+/// A custom domain that leads somewhere else already.
+#[derive(Debug, Default, Deserialize)]
+struct Updated {
+    #[serde(default)]
+    hostname: String,
+    #[serde(default)]
+    service: String,
+    /// To another worker than before.
+    #[serde(default)]
+    modified: bool,
 }
 
 /// Sets all of them as the project says.
@@ -101,8 +114,7 @@ fn set_domains(worker: &Worker, domains: &[&Route], console: &Console) -> Result
         &[("replace_state", "true")],
         &origins,
     )?;
-    for taken in &changes.conflicting {
-        let (host, other) = (text(taken, "hostname"), text(taken, "service"));
+    for Updated { hostname: host, service: other, .. } in changes.updated.iter().filter(|domain| domain.modified) {
         console.warning(&format!("{host} leads to another worker ({other}): from now on it leads to {}", worker.name));
     }
     let body = json!({
@@ -135,7 +147,7 @@ fn consume(worker: &Worker, consumer: &Map<String, Value>) -> Result<Option<Stri
     let account = worker.place.account.as_str();
     let queues: Vec<Value> =
         worker.place.api.get(&["accounts", account, "queues"], &[("page", "1"), ("name", name)])?;
-    let Some(queue) = queues.iter().find(|queue| queue["queue_name"] == name) else {
+    let Some(queue) = queues.iter().find(|queue| text_at(queue, "/queue_name") == name) else {
         let reason = format!("there is no queue {name} to consume: bind it as a producer, which makes it");
         return Err(ClientError::Missing(reason));
     };
@@ -158,13 +170,13 @@ fn consume(worker: &Worker, consumer: &Map<String, Value>) -> Result<Option<Stri
     if let (Some(object), Some(letter)) = (body.as_object_mut(), consumer.get("dead_letter_queue")) {
         object.insert("dead_letter_queue".to_owned(), letter.clone());
     }
-    let id = text(queue, "queue_id");
-    let own = queue["consumers"].as_array().into_iter().flatten();
-    let own =
-        own.into_iter().find(|consumer| consumer["script"] == worker.name || consumer["script_name"] == worker.name);
-    let path = ["accounts", account, "queues", &id, "consumers"];
-    let _: Value = match own.map(|own| text(own, "consumer_id")) {
-        Some(consumer) => worker.place.api.send("PUT", &[&path[..], &[&consumer]].concat(), &[], &body)?,
+    let id = text_at(queue, "/queue_id");
+    let is_own =
+        |consumer: &&Value| ["/script", "/script_name"].iter().any(|name| text_at(consumer, name) == worker.name);
+    let own = each_at(queue, "/consumers").iter().find(is_own);
+    let path = ["accounts", account, "queues", id, "consumers"];
+    let _: Value = match own.map(|own| text_at(own, "/consumer_id")) {
+        Some(consumer) => worker.place.api.send("PUT", &[&path[..], &[consumer]].concat(), &[], &body)?,
         None => worker.place.api.send("POST", &path, &[], &body)?,
     };
     Ok(Some(name.to_owned()))
@@ -179,10 +191,6 @@ fn workflows(worker: &Worker, prepared: &Prepared) -> Result<(), ClientError> {
         let _: Value = worker.place.api.send("PUT", &path, &[], &body)?;
     }
     Ok(())
-}
-
-fn text(value: &Value, key: &str) -> String {
-    value[key].as_str().unwrap_or_default().to_owned()
 }
 
 // === impl Subdomain ===

@@ -15,8 +15,10 @@ use super::worker::Worker;
 /// What came of an upload.
 #[derive(Debug, Default, Deserialize)]
 pub struct Version {
-    #[serde(alias = "deployment_id")]
-    pub id: Option<String>,
+    /// The version where one alone was made; the worker where it was deployed at once.
+    id: Option<String>,
+    /// The version that was deployed at once.
+    deployment_id: Option<String>,
     pub startup_time_ms: Option<u64>,
 }
 
@@ -122,6 +124,13 @@ impl Upload<'_> {
     }
 }
 
+impl Version {
+    /// Which version came of it, if the API said so.
+    pub fn id(&self) -> Option<&str> {
+        self.deployment_id.as_deref().or(self.id.as_deref())
+    }
+}
+
 impl Annotations {
     /// In the API's words.
     pub fn entries(&self) -> Map<String, Value> {
@@ -179,5 +188,18 @@ fn content_type(bundle: &Bundle, module: &Module) -> &'static str {
         ModuleKind::Data => "application/octet-stream",
         ModuleKind::Json => "application/json",
         ModuleKind::Wasm => "application/wasm",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_known_whether_it_was_deployed_at_once_or_not() {
+        let read = |answer: Value| serde_json::from_value::<Version>(answer).unwrap();
+        assert_eq!(read(json!({ "id": "shop", "deployment_id": "0f8e2a11" })).id(), Some("0f8e2a11"));
+        assert_eq!(read(json!({ "id": "0f8e2a11", "startup_time_ms": 3 })).id(), Some("0f8e2a11"));
+        assert_eq!(read(json!({})).id(), None);
     }
 }

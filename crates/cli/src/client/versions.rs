@@ -10,6 +10,7 @@ use super::console::{Console, table};
 use super::deploy::{self, before, check_secrets, migrations, warn_of_missing_services};
 use super::deployments::{Deploying, deploy_shares};
 use super::error::ClientError;
+use super::fields::{at, each_at, words};
 use super::place::PlaceArguments;
 use super::prepare::{SourceArguments, TriggerArguments};
 use super::provision::provision;
@@ -20,7 +21,9 @@ use super::worker::{Share, Worker, WorkerArguments, message};
 /// All the traffic.
 const WHOLE: f64 = 100.0;
 /// Shares are in hundredths of a percent.
-const SHARE_STEP: f64 = 0.01;
+const SHARES_A_PERCENT: f64 = 100.0;
+/// What two sums of shares may differ by and be the same.
+const SHARE_ERROR_MAX: f64 = 0.005;
 /// Versions that can serve side by side.
 const VERSIONS_MAX: usize = 2;
 
@@ -69,7 +72,7 @@ pub struct ListArguments {
 pub struct ViewArguments {
     /// The version's id, the beginning of it, or "latest"
     #[arg(value_name = "VERSION")]
-    version: String,
+    target: String,
     #[command(flatten)]
     worker: WorkerArguments,
     #[command(flatten)]
@@ -172,7 +175,7 @@ fn upload(arguments: &UploadArguments, console: &Console) -> Result<(), ClientEr
     let bindings = bindings(&prepared, &provisioned)?;
     let upload = Upload { prepared: &prepared, bindings, assets: assets.as_ref(), migrations: None, annotations };
     let version = upload.send(&worker, "POST", &["versions"], &[("bindings_inherit", "strict")], console)?;
-    let id = version.id.unwrap_or_default();
+    let id = version.id().unwrap_or_default().to_owned();
     let reach = triggers::reach(&worker)?;
     let preview = reach.preview(&id);
     let alias = arguments.preview_alias.as_deref().and_then(|alias| reach.preview(alias));
@@ -227,40 +230,30 @@ fn list(arguments: &ListArguments, console: &Console) -> Result<(), ClientError>
 
 fn view(arguments: &ViewArguments, console: &Console) -> Result<(), ClientError> {
     let worker = arguments.worker.find(&arguments.place, console)?;
-    let id = full_id(&worker, &arguments.version)?;
+    let id = full_id(&worker, &arguments.target)?;
     let version: Value = worker.place.api.get(&worker.path(&["versions", &id]), &[])?;
     console.result(|| version.clone(), || describe(&version))
 }
 
 fn describe(version: &Value) -> String {
-    let text = |value: &Value| match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let resources = &version["resources"];
+    let text = |pointer: &str| words(at(version, pointer));
+    let list = |pointer: &str| each_at(version, pointer).iter().map(words).collect::<Vec<_>>().join(", ");
     let annotations: std::collections::BTreeMap<String, String> =
-        serde_json::from_value(version["annotations"].clone()).unwrap_or_default();
+        serde_json::from_value(at(version, "/annotations").clone()).unwrap_or_default();
     let mut lines = vec![
-        format!("version   {}", text(&version["id"])),
-        format!("number    {}", text(&version["number"])),
-        format!("created   {}", text(&version["metadata"]["created_on"])),
-        format!("author    {}", text(&version["metadata"]["author_email"])),
-        format!("from      {}", text(&version["metadata"]["source"])),
+        format!("version   {}", text("/id")),
+        format!("number    {}", text("/number")),
+        format!("created   {}", text("/metadata/created_on")),
+        format!("author    {}", text("/metadata/author_email")),
+        format!("from      {}", text("/metadata/source")),
         format!("message   {}", message(&annotations)),
-        format!("date      {}", text(&resources["script_runtime"]["compatibility_date"])),
+        format!("date      {}", text("/resources/script_runtime/compatibility_date")),
+        format!("flags     {}", list("/resources/script_runtime/compatibility_flags")),
+        format!("handlers  {}", list("/resources/script/handlers")),
     ];
-    let list = |value: &Value| {
-        let items = value.as_array().into_iter().flatten().map(text);
-        items.collect::<Vec<_>>().join(", ")
-    };
-    lines.push(format!("flags     {}", list(&resources["script_runtime"]["compatibility_flags"])));
-    lines.push(format!("handlers  {}", list(&resources["script"]["handlers"])));
-    let bindings: Vec<_> = resources["bindings"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|binding| vec![text(&binding["name"]), text(&binding["type"])])
+    let bindings: Vec<_> = each_at(version, "/resources/bindings")
+        .iter()
+        .map(|binding| vec![words(at(binding, "/name")), words(at(binding, "/type"))])
         .collect();
     if !bindings.is_empty() {
         lines.push(table(&["BINDING", "TYPE"], &bindings));
@@ -304,7 +297,7 @@ fn wanted(text: &str) -> Result<Wanted, ClientError> {
 fn check(wanted: &[Wanted]) -> Result<(), ClientError> {
     let given: f64 = wanted.iter().filter_map(|one| one.percentage).sum();
     let is_open = wanted.len() < VERSIONS_MAX || wanted.iter().any(|one| one.percentage.is_none());
-    if given > WHOLE + SHARE_STEP / 2.0 || (!is_open && (given - WHOLE).abs() > SHARE_STEP / 2.0) {
+    if given > WHOLE + SHARE_ERROR_MAX || (!is_open && (given - WHOLE).abs() > SHARE_ERROR_MAX) {
         return Err(ClientError::Usage(format!("the shares are {given} % together, not 100 %")));
     }
     match wanted {
@@ -331,7 +324,7 @@ fn share_out(mut shares: Vec<(String, Option<f64>)>, current: &[Share]) -> Resul
     let given: f64 = shares.iter().filter_map(|(_, share)| *share).sum();
     let open = shares.iter().filter(|(_, share)| share.is_none()).count();
     let rest = (WHOLE - given) / open.max(1) as f64;
-    let rest = (rest / SHARE_STEP).round() * SHARE_STEP;
+    let rest = (rest * SHARES_A_PERCENT).round() / SHARES_A_PERCENT;
     let share = |(version_id, share): (String, Option<f64>)| Share { version_id, percentage: share.unwrap_or(rest) };
     Ok(shares.into_iter().map(share).collect())
 }
@@ -344,7 +337,7 @@ pub fn full_id(worker: &Worker, text: &str) -> Result<String, ClientError> {
         return Ok(text.to_lowercase());
     }
     let versions = listed(worker)?;
-    let ids: Vec<&str> = versions.iter().filter_map(|version| version["id"].as_str()).collect();
+    let ids: Vec<&str> = versions.iter().filter_map(|version| at(version, "/id").as_str()).collect();
     if text == "latest" {
         let newest = ids.first().map(|id| (*id).to_owned());
         return newest.ok_or_else(|| ClientError::Missing(format!("{} has no versions", worker.name)));
@@ -382,6 +375,7 @@ mod tests {
         assert_eq!(out(&["a"], &[]).unwrap(), [("a".to_owned(), 100.0)]);
         assert_eq!(out(&["a@10%", "b@90"], &[]).unwrap(), two(10.0, 90.0));
         assert_eq!(out(&["a@0.5", "b"], &[]).unwrap(), two(0.5, 99.5));
+        assert_eq!(out(&["a@10.1", "b"], &[]).unwrap(), two(10.1, 89.9));
         assert_eq!(out(&["a", "b"], &[]).unwrap(), two(50.0, 50.0));
         assert_eq!(out(&["a@25"], &[("b", 100.0)]).unwrap(), two(25.0, 75.0));
         assert_eq!(out(&["a@25"], &[("a", 10.0), ("b", 90.0)]).unwrap(), two(25.0, 75.0));

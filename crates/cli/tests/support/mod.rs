@@ -9,14 +9,16 @@
 )]
 
 pub mod packages;
+pub mod python;
 pub mod up;
 pub mod upload;
 pub mod wrangler;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -249,6 +251,29 @@ pub fn within<T>(patience: Duration, what: &str, mut condition: impl FnMut() -> 
         assert!(began.elapsed() < patience, "{what} did not happen within {patience:?}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// Runs a program that reads `input` to its end, which it must come to in so long.
+pub fn finished(command: &mut Command, input: &str, time_max: Duration) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().unwrap_or_else(|error| {
+        panic!("{} does not start ({error}): README.md, \"What a machine needs\"", command.get_program().display())
+    });
+    // What ends without reading says by itself why.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let pid = child.id();
+    let began = Instant::now();
+    let watch = std::thread::spawn(move || child.wait_with_output().unwrap());
+    while !watch.is_finished() {
+        if began.elapsed() > time_max {
+            // With all that it started, which would hold its outputs open.
+            let _ = Command::new("kill").args(["-KILL", "--", &format!("-{pid}")]).status();
+            let printed = up::printed(&watch.join().unwrap());
+            panic!("{command:?} did not end within {time_max:?}:\n{printed}");
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    watch.join().unwrap()
 }
 
 /// Appends what comes out of a program to `output`.

@@ -2,10 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+use super::up::printed;
 
 /// What an uninstalled Node.js means.
 pub const NEEDED: &str =
     "these tests need Node.js 20 or newer with npm on the PATH (README.md, \"What a machine needs\")";
+
+/// How long an installation may take.
+const INSTALL_TIME_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// The folder with the `node_modules` that `fixtures/package-lock.json` asks for.
 pub fn installed(fixtures: &Path) -> PathBuf {
@@ -28,12 +34,10 @@ fn install(fixtures: &Path, target: &Path, folder: &Path) {
     }
     // Not `npm ci`: it refuses a lock file that leaves out an optional package of another operating system. Versions and
     // hashes are those of the lock file all the same.
-    let output = Command::new("npm")
-        .args(["install", "--ignore-scripts", "--no-save", "--no-audit", "--no-fund"])
-        .current_dir(fresh.path())
-        .output()
-        .unwrap_or_else(|error| panic!("npm does not start ({error}): {NEEDED}"));
-    assert!(output.status.success(), "npm install failed: {}", String::from_utf8_lossy(&output.stderr));
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--ignore-scripts", "--no-save", "--no-audit", "--no-fund"]).current_dir(fresh.path());
+    let output = super::finished(&mut npm, "", INSTALL_TIME_MAX);
+    assert!(output.status.success(), "npm install failed ({NEEDED}):\n{}", printed(&output));
     let complete = fresh.keep();
     if std::fs::rename(&complete, folder).is_err() {
         // Another process was faster.

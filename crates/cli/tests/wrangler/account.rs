@@ -1,9 +1,23 @@
 //! Who is asking, and what becomes of those who may not.
 
-use crate::support::up::Up;
+use std::process::Command;
+
+use crate::support::up::{Up, printed};
 use crate::support::wrangler::{Client, Project};
 
 const WORKER: &str = "export default { fetch() { return new Response('here') } }";
+
+fn the_client_and_its_node_are_those_that_are_meant(client: Client) {
+    let (wrangler, node) = match client {
+        Client::Node20 => ("4.86.0", "v20."),
+        Client::Latest => ("4.164.0", "v22."),
+    };
+    let up = Up::start();
+    let version = Project::empty(&up, client).run(&["--version"]);
+    assert!(version.contains(wrangler), "{version}");
+    let version = printed(&Command::new(client.node()).arg("--version").output().unwrap());
+    assert!(version.starts_with(node), "{version}");
+}
 
 fn whoami_names_the_account(client: Client) {
     let up = Up::start();
@@ -22,4 +36,8 @@ fn a_wrong_token_deploys_nothing_and_is_told_so(client: Client) {
     assert_ne!(up.get("intruder", "/").status, 200);
 }
 
-with_both_clients!(whoami_names_the_account, a_wrong_token_deploys_nothing_and_is_told_so);
+with_both_clients!(
+    the_client_and_its_node_are_those_that_are_meant,
+    whoami_names_the_account,
+    a_wrong_token_deploys_nothing_and_is_told_so,
+);
