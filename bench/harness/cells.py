@@ -14,6 +14,7 @@ class Unit(Enum):
     REQUESTS_PER_SECOND = "req/s"
     MILLISECONDS = "ms"
     MEGABYTES = "MB"  # 10^6 bytes
+    KILOBYTES = "kB"  # 10^3 bytes
 
 
 class MeasureFailed(Exception):

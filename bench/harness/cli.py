@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import cold, machine, memory, report, startup, throughput
+from . import cold, fleet, live, machine, memory, report, startup, throughput
 from .cells import Table
 from .context import FULL, QUICK, Context
 from .loadgen import LoadGenerator
@@ -23,7 +23,7 @@ from .toolchain import BENCH, ROOT, SetupFailed, Toolchain, from_root, prepare
 from .workloads import WORKLOADS
 
 SERVERS = ["selvedge", "workerd", "deno"]
-MEASURES = [*(workload.key for workload in WORKLOADS), "cold", "memory", "startup"]
+MEASURES = [*(workload.key for workload in WORKLOADS), "cold", "memory", "startup", "live", "fleet"]
 WORK = BENCH / ".work"
 # More than this at the start means that someone else uses the cores.
 QUIET_LOAD_AVERAGE = 0.5
@@ -69,6 +69,10 @@ def _measure(context: Context, only: list[str]) -> None:
         memory.measure(context)
     if "startup" in only:
         startup.measure(context)
+    if "live" in only:
+        live.measure(context)
+    if "fleet" in only:
+        fleet.measure(context)
 
 
 def _context(options: argparse.Namespace, toolchain: Toolchain) -> Context:
@@ -150,11 +154,11 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bench/run",
         description="Measures selvedge, workerd and deno side by side, in one run on one machine.",
-        epilog="A full run takes under 20 minutes and writes bench/RESULTS.md; a quick or partial run takes less and "
+        epilog="A full run takes under 30 minutes and writes bench/RESULTS.md; a quick or partial run takes less and "
         "writes bench/.work/RESULTS.md. Example: bench/run --quick --only hello,cold --servers selvedge,workerd",
     )
     add = parser.add_argument
-    add("--quick", action="store_true", help="one short round, fewer workers: under 4 minutes")
+    add("--quick", action="store_true", help="one short round, fewer workers: under 6 minutes")
     add("--only", type=_listed(MEASURES), default=MEASURES, metavar="LIST", help=f"some of {','.join(MEASURES)}")
     add("--servers", type=_listed(SERVERS), default=SERVERS, metavar="LIST", help=f"some of {','.join(SERVERS)}")
     binary = ROOT / "target" / "release" / "selvedge"

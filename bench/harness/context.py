@@ -31,10 +31,39 @@ class Scale:
     startups: int
     limit_seconds: float
     start_many_timeout_seconds: float
+    live_deploys: int
+    fleet_counts: tuple[int, ...]
+    fleet_deploys: int
 
 
-FULL = Scale(3, 5.0, 1.5, 1000, 3, (1, 100, 1000), 20, 20 * 60, 120)
-QUICK = Scale(1, 2.0, 0.5, 200, 1, (1, 100), 5, 4 * 60, 40)
+FULL = Scale(
+    rounds=3,
+    load_seconds=5.0,
+    warm_up_seconds=1.5,
+    cold_workers=1000,
+    cold_rounds=3,
+    memory_counts=(1, 100, 1000),
+    startups=20,
+    limit_seconds=30 * 60,
+    start_many_timeout_seconds=120,
+    live_deploys=200,
+    fleet_counts=(1, 1000, 10_000),
+    fleet_deploys=100,
+)
+QUICK = Scale(
+    rounds=1,
+    load_seconds=2.0,
+    warm_up_seconds=0.5,
+    cold_workers=200,
+    cold_rounds=1,
+    memory_counts=(1, 100),
+    startups=5,
+    limit_seconds=6 * 60,
+    start_many_timeout_seconds=40,
+    live_deploys=30,
+    fleet_counts=(1, 100, 1000),
+    fleet_deploys=20,
+)
 
 
 @dataclass

@@ -61,7 +61,7 @@ def _deploy(context: Context, server: Server, modules: list[Path], work: Path) -
         return context.selvedge.deploy(modules, work)
     assert context.deno is not None
     needed = len(modules) * WEB_WORKER_BYTES
-    if (free := _available_bytes()) < 1.2 * needed:
+    if (free := available_bytes()) < 1.2 * needed:
         raise MeasureFailed(f"needs about {needed / 1e9:.0f} GB, {free / 1e9:.0f} GB are available")
     return context.deno.deploy_web_workers(modules, work)
 
@@ -87,7 +87,8 @@ def _weigh_around(context: Context, deployment: Deployment, lazy: bool) -> tuple
         return before, after
 
 
-def _available_bytes() -> int:
+def available_bytes() -> int:
+    """What processes may still take."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

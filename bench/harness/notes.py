@@ -30,4 +30,22 @@ NOTES = [
     "Memory, Deno: web workers of one process, each started by its first request; they do not serve HTTP themselves.",
     "Start-up is timed from before the process is made to the first complete answer, asked for every half millisecond, "
     "with caches warm from one start before.",
+    "Static file: answered by the edge from `assets`, without an isolate; by workerd's disk service.",
+    "Deploys under load: `selvedge up`; each deploy is what wrangler sends for a worker with static files (a new file, a "
+    "version of two modules, a deployment). Two connections ask the worker, whose answer has the number of its code, of "
+    "another module, of its static file and of its version; one asks for the file itself. None pauses. Live is when the "
+    "last of them first saw the new number, counted from when the API's answer was read; 0 if before. One failed "
+    "request, one answer of unequal numbers or one older than before fails the measure.",
+    "Many deployed, Selvedge: one `selvedge up`, to which distinct small workers are deployed by its API, each by a "
+    "multipart upload and a call that opens its host name; it starts each once. Start-up is from exec, with the data of "
+    "those deploys: to `/readyz`, and in other starts to the first answer of a worker. `After a start` none is loaded; "
+    "`after their deploys` the isolates that showed that they start are there yet, up to 2,000 for up to ten minutes "
+    "(memory of all processes: PSS). One more deploy: another version of a random one, one client.",
+    "Many deployed, workerd: as many services in its configuration, which it loads at its start, and a router of one "
+    "worker with a service binding to each, since it does not route by host. Throughput and latency are with that hop.",
+    "Many deployed: the same rate is half of that server's first throughput with one deployed. The routing process is "
+    "Selvedge's edge, with its control plane, without its runners, which hold none of the workers after a start; workerd "
+    "is one process, which holds them all: these rows say what deployed workers cost that nobody asks for, not isolates. "
+    "Memory of the routing process is its resident set size (RSS); for each one deployed, it is that with the most less "
+    "that with the fewest, over their number.",
 ]

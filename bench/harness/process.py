@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,17 +30,19 @@ LAST_PORT = 31_999
 
 @dataclass(frozen=True)
 class Launch:
-    """How to start a server: the command, its folder, what it adds to the environment, the port it listens on."""
+    """How to start a server: the command, its folder, what it adds to the environment, the port it listens on; and the
+    name of the worker that shows that it is up, where hosts have names."""
 
     argv: list[str]
     cwd: Path
     port: int
     env: dict[str, str] = field(default_factory=dict)
+    worker: str = ""
 
     @property
     def host(self) -> str:
-        """The Host header of the first worker."""
-        return f"localhost:{self.port}"
+        """The Host header of the worker that shows that it is up."""
+        return f"{self.worker}.localhost:{self.port}" if self.worker else f"localhost:{self.port}"
 
 
 _running: list[ServerProcess] = []
@@ -101,13 +104,17 @@ class ServerProcess:
         raise MeasureFailed(f"server {how}: {self.log_tail() or 'no output'}")
 
     def wait_answer(self, timeout_seconds: float) -> float:
-        """Waits until the first worker answers a GET of / with success. Returns seconds since the start."""
+        """Waits until that worker answers a GET of / with success. Returns seconds since the start."""
+        return self.wait_success(self.launch.port, self.launch.host, "/", timeout_seconds)
+
+    def wait_success(self, port: int, host: str, path: str, timeout_seconds: float) -> float:
+        """Waits until a GET is answered with success. Returns seconds since the start."""
         deadline = self.started_at + timeout_seconds
         last = "no connection"
         while time.perf_counter() < deadline:
             self.check_alive()
             try:
-                answer: Answer = get(self.launch.port, self.launch.host, "/", timeout_seconds=10)
+                answer: Answer = get(port, host, path, timeout_seconds=10)
             except OSError as error:
                 last = error.strerror or type(error).__name__
                 time.sleep(0.0005)
@@ -134,13 +141,21 @@ class ServerProcess:
         """Proportional set size (PSS), summed over all the server's processes: shared pages count once."""
         return sum(_pss_bytes(process) for process in self.process_ids())
 
-    def settled_memory_bytes(self, settle_seconds: float = 1.0, attempts_max: int = 10) -> int:
-        """The same, once two readings `settle_seconds` apart differ by less than half a percent."""
-        before = self.memory_bytes()
+    def settled_memory_bytes(self) -> int:
+        """The same, once it no longer changes."""
+        return self._settled(self.memory_bytes)
+
+    def settled_own_bytes(self) -> int:
+        """Resident set size (RSS) of the server's first process alone, once it no longer changes."""
+        return self._settled(lambda: _rss_bytes(self._child.pid))
+
+    def _settled(self, read: Callable[[], int], settle_seconds: float = 1.0, attempts_max: int = 10) -> int:
+        """What is read, once two readings `settle_seconds` apart differ by less than half a percent."""
+        before = read()
         for _ in range(attempts_max):
             time.sleep(settle_seconds)
             self.check_alive()
-            now = self.memory_bytes()
+            now = read()
             if abs(now - before) < 0.005 * before:
                 return now
             before = now
@@ -203,6 +218,16 @@ def _pss_bytes(process: int) -> int:
     except PermissionError as error:
         raise MeasureFailed("smaps_rollup is not readable: run as the servers' user or as root") from error
     match = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else 0
+
+
+def _rss_bytes(process: int) -> int:
+    """One process's resident set size; 0 if it is gone."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    match = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
     return int(match.group(1)) * 1024 if match else 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -36,9 +36,21 @@ class Server(Protocol):
     def serve(self, module: Path, work: Path) -> Launch:
         """One worker, the bundled `module`."""
 
+    def serve_files(self, files: dict[str, bytes], work: Path) -> Launch:
+        """Static files, by name."""
+
+
+@dataclass(frozen=True)
+class UpLaunch:
+    """How to start a platform, and where its data and its API are then."""
+
+    launch: Launch
+    data: Path
+    api_port: int
+
 
 class Selvedge:
-    """`selvedge dev`, release build."""
+    """`selvedge dev` and `selvedge up`, release build."""
 
     name = "selvedge"
 
@@ -60,11 +72,30 @@ class Selvedge:
         targets = [Target(launch.port, f"{name}.localhost:{launch.port}", name) for name in _names(modules)]
         return Deployment(launch, targets)
 
-    def _dev(self, paths: list[Path], work: Path) -> Launch:
+    def serve_files(self, files: dict[str, bytes], work: Path) -> Launch:
+        """A project of static files alone."""
+        _write(files, work / "public")
+        project = {"name": "files", "compatibility_date": COMPATIBILITY_DATE, "assets": {"directory": "public"}}
+        (work / "wrangler.json").write_text(json.dumps(project))
+        return self._dev([Path(".")], work)
+
+    def up(self, work: Path, worker: str) -> UpLaunch:
+        """The platform, with its data in `work`. `worker` is the one that shows that it is up."""
+        self._check_built()
+        port, api_port = free_ports(2)
+        data = work / "data"
+        argv = [str(self._binary), "up", "--data", "data"]
+        argv += ["--http", f"127.0.0.1:{port}", "--api", f"127.0.0.1:{api_port}"]
+        return UpLaunch(Launch(argv, work, port, worker=worker), data, api_port)
+
+    def _check_built(self) -> None:
         if not self._binary.is_file():
             raise MeasureFailed("no binary: cargo build --release, or --selvedge PATH")
+
+    def _dev(self, paths: list[Path], work: Path) -> Launch:
+        self._check_built()
         (port,) = free_ports(1)
-        names = [path.name for path in paths]
+        names = [path.name or "." for path in paths]
         return Launch([str(self._binary), "dev", *names, "--port", str(port), *self._extra], work, port)
 
 
@@ -91,6 +122,21 @@ class Workerd:
         launch = self._beside_hello(services, dict(zip(ports[1:], names)), ports[0], work)
         targets = [Target(port, f"localhost:{port}", name) for port, name in zip(ports[1:], names)]
         return Deployment(launch, targets)
+
+    def serve_files(self, files: dict[str, bytes], work: Path) -> Launch:
+        """Its service for a folder."""
+        (port,) = free_ports(1)
+        _write(files, work / "public")
+        return self._launch(['(name = "files", disk = (path = "public", writable = false))'], {port: "files"}, work)
+
+    def deploy_behind_router(self, modules: list[Path], work: Path) -> Launch:
+        """One service for each module, and one socket whose worker hands each request to the one that its host names."""
+        (port,) = free_ports(1)
+        names = _names(modules)
+        services = [_service(name, _copy(module, work).name) for name, module in zip(names, modules)]
+        bindings = ", ".join(f'(name = "{name}", service = "{name}")' for name in names)
+        router = _service("router", _copy(WORKERS / "peer-router.js", work).name, bindings=bindings)
+        return replace(self._launch([*services, router], {port: "router"}, work), worker=names[0])
 
     def deploy_sockets(self, count: int, work: Path) -> Deployment:
         """The same sockets and the worker for readiness, but no worker behind the sockets: an empty folder."""
@@ -155,6 +201,10 @@ class Deno:
         argv = [str(DENO), *self._SERVE, "--port", str(port), _copy(module, work).name]
         return Launch(argv, work, port, self._env)
 
+    def serve_files(self, files: dict[str, bytes], work: Path) -> Launch:
+        """It has no static files without a program."""
+        raise MeasureFailed("no static files without a program")
+
     def deploy_web_workers(self, modules: list[Path], work: Path) -> Deployment:
         """One program that starts a web worker for each module upon its first request."""
         (port,) = free_ports(1)
@@ -206,6 +256,12 @@ def _names(modules: list[Path]) -> list[str]:
 
 def _copy(file: Path, work: Path) -> Path:
     return Path(shutil.copy(file, work / file.name))
+
+
+def _write(files: dict[str, bytes], folder: Path) -> None:
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
 
 
 def _version(argv: list[str]) -> str:

@@ -46,8 +46,12 @@ def measure(context: Context, workloads: list[Workload]) -> None:
 def _measure_once(context: Context, workload: Workload, server: Server) -> None:
     scale, generator, table = context.scale, context.generator, context.table
     with context.folder() as work:
-        launch = server.serve(context.bundles / f"{workload.key}.js", work)
-        context.note_command(f"{server.name}, one worker", launch)
+        if workload.files is not None:
+            launch = server.serve_files(workload.files, work)
+            context.note_command(f"{server.name}, static files", launch)
+        else:
+            launch = server.serve(context.bundles / f"{workload.key}.js", work)
+            context.note_command(f"{server.name}, one worker", launch)
         with ServerProcess(launch) as process:
             process.wait_answer(START_TIMEOUT_SECONDS)
             workload.verify(launch.port)

@@ -11,11 +11,12 @@ from .cells import MeasureFailed
 from .http import Answer, get
 
 MEBIBYTE = 1024 * 1024
+STYLE = b".card { margin: 0 }\n".rjust(64) * 256
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One module of bench/workers, and the path that is asked for."""
+    """One module of bench/workers, or static files by name; and the path that is asked for."""
 
     key: str
     title: str
@@ -23,6 +24,7 @@ class Workload:
     is_right: Callable[[Answer], bool]
     # Server name to the reason why it cannot run this.
     not_applicable: dict[str, str] = field(default_factory=dict)
+    files: dict[str, bytes] | None = None
 
     def verify(self, port: int) -> None:
         """Asks once and raises MeasureFailed unless the answer is right."""
@@ -77,4 +79,12 @@ WORKLOADS = [
         {"deno": "Deno has no HTMLRewriter; a WebAssembly port from npm would measure that port"},
     ),
     Workload("sha", "SHA-256 of 1 MiB", "/", _is_digest),
+    Workload(
+        "file",
+        "static file, 16 KiB",
+        "/style.css",
+        lambda answer: answer.body == STYLE,
+        {"deno": "`deno serve` serves no files without a program"},
+        {"index.html": b"<!doctype html><title>A page</title>\n", "style.css": STYLE},
+    ),
 ]

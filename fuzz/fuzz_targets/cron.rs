@@ -18,5 +18,8 @@ fuzz_target!(|input: (u32, &str)| {
     assert!(next > after, "{text}: {next} is not after {after}");
     assert!(expression.is_due(next), "{text} is not due at {next}");
     let before = next - SignedDuration::from_mins(1);
-    assert!(before <= after || !expression.is_due(before), "{text} was due at {before}, after {after} and before {next}");
+    assert!(
+        before <= after || !expression.is_due(before),
+        "{text} was due at {before}, after {after} and before {next}"
+    );
 });

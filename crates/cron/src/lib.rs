@@ -20,6 +20,8 @@ pub enum CronError {
     Fields { fields: usize },
     #[error("it has characters that no field takes")]
     Characters,
+    #[error("a list has an item that is empty")]
+    EmptyItem,
     #[error("{problem}")]
     Field { problem: String },
     #[error("no day is ever such a day")]
@@ -43,6 +45,10 @@ pub fn parse(text: &str) -> Result<Expression, CronError> {
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'*' | b'/' | b',' | b'-' | b'#' | b'?');
     if !text.bytes().all(known) {
         return Err(CronError::Characters);
+    }
+    // Taken for a set of nothing, of which no next minute is ever found.
+    if text.split_whitespace().any(|field| field.split(',').any(str::is_empty)) {
+        return Err(CronError::EmptyItem);
     }
     let cron = CronParser::builder()
         .seconds(Seconds::Disallowed)
@@ -131,6 +137,9 @@ mod tests {
             "a b c d e",
             "0 0 30 2 *",
             "; drop * * *",
+            ", * * * *",
+            "1,,2 * * * *",
+            "* * 1, * *",
             "* * * * *\u{0}",
         ] {
             assert!(parse(text).is_err(), "{text}");

@@ -34,6 +34,10 @@ const MOVE_TIME_MIN: Duration = Duration::from_millis(250);
 /// How often it is looked whether they have.
 const MOVE_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How often the one idle longest is looked for to end it: others may end the same one, or begin an event in it, at that
+/// moment.
+const ROOM_TRIES_MAX: usize = 64;
+
 /// Versions that were started and are kept for who deploys them next.
 const PREPARED_MAX: usize = 64;
 /// How long they are.
@@ -424,7 +428,9 @@ impl Edge {
         }
         let live =
             self.isolates.lock().values().filter_map(Weak::upgrade).filter(|instance| instance.is_live()).count();
-        live < self.config.isolates_max || self.idlest().is_some_and(|pool| pool.evict(Duration::ZERO) > 0)
+        let mut idlest =
+            std::iter::repeat_with(|| self.idlest()).take(ROOM_TRIES_MAX).map_while(std::convert::identity);
+        live < self.config.isolates_max || idlest.any(|pool| pool.evict(Duration::ZERO) > 0)
     }
 
     /// The worker whose instances have all been idle longest.

@@ -51,7 +51,7 @@ pub struct Instance {
     retired: AtomicBool,
     /// Its limits ended it.
     condemned: AtomicBool,
-    /// Milliseconds after `epoch` when it last began an event.
+    /// Milliseconds after `epoch` when it last began an event; 0 if it never did.
     used_ms: AtomicU64,
     epoch: Instant,
     events: Mutex<FxHashMap<u32, EventUse>>,
@@ -115,10 +115,15 @@ impl Instance {
         Some(self.epoch.elapsed().saturating_sub(used))
     }
 
+    /// Whether it never began an event.
+    pub fn is_unasked(&self) -> bool {
+        self.used_ms.load(Ordering::Relaxed) == 0
+    }
+
     /// Counts an event in.
     pub fn begin(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.used_ms.store(self.epoch.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.used_ms.store((self.epoch.elapsed().as_millis() as u64).max(1), Ordering::Relaxed);
     }
 
     /// Remembers an event: its id for its records, by when it must have an answer, and who notes what it does.

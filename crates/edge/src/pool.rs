@@ -20,6 +20,9 @@ const FAILED_RETRY: Duration = Duration::from_secs(1);
 /// An instance of a version that serves no more was started for who found that version a moment before; it ends after so
 /// long.
 const RETIRED_IDLE_MAX: Duration = Duration::from_secs(1);
+/// An instance that was started to see whether its version does, and that nobody asked for anything, ends after so long:
+/// who deploys ten thousand workers is not to hold ten thousand isolates for it.
+const UNASKED_IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// Why there is no instance.
 #[derive(Debug, Clone)]
@@ -183,6 +186,7 @@ impl Pool {
         let mut instances = self.instances.write();
         let before = instances.len();
         instances.retain(|instance| {
+            let idle = if instance.is_unasked() { idle.min(UNASKED_IDLE_MAX) } else { idle };
             let stale = instance.idle().is_some_and(|since| since >= idle);
             if stale {
                 instance.retire();

@@ -27,10 +27,6 @@ fn a_full_disk_is_an_error_and_passes() {
         command.args(["-r", "-m", "sh", "-c", script]).env(DIR_VARIABLE, dir.path());
         command
     };
-    if !in_namespace(&mount).output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this kernel gives no namespaces to tests");
-        return;
-    }
     let script = format!("{mount} && exec \"$0\" --exact child_fills_the_disk --ignored --nocapture");
     let program = std::env::current_exe().unwrap();
     let output = in_namespace(&script).arg(program).output().unwrap();

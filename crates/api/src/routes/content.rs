@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use crate::turns::Turn;
 use axum::body::Body;
 use axum::extract::State as Extract;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,6 @@ use http::{HeaderName, HeaderValue, header};
 use selvedge_control::VersionContent;
 use selvedge_model::{Format, ModuleKind};
 use serde::Deserialize;
-use crate::turns::Turn;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 

@@ -2,11 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
+use super::finished;
 use super::up::printed;
 
 /// What an uninstalled Python means.
 const NEEDED: &str = "this test needs Python 3.10 or newer with venv on the PATH (README.md, \"What a machine needs\")";
+
+/// How long one step of an installation may take.
+const INSTALL_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// The programs of what `tests/NAME/requirements.txt` lists: the folder that they are in. Installed once for each state
 /// of the list.
@@ -30,6 +35,6 @@ pub fn installed(name: &str) -> PathBuf {
 }
 
 fn succeeds(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start ({error}): {NEEDED}"));
+    let output = finished(command, "", INSTALL_TIME_MAX);
     assert!(output.status.success(), "{command:?} failed ({NEEDED}):\n{}", printed(&output));
 }

@@ -191,7 +191,12 @@ fn spawn(data: &Folder, arguments: &Vec<String>, output: &Arc<Mutex<String>>) ->
     }
     let mut command = client(data.path());
     command.arg("up").arg("--data").arg(data.path());
-    command.args(["--http", "127.0.0.1:0", "--api", "127.0.0.1:0"]).args(arguments);
+    for flag in ["--http", "--api"] {
+        if !arguments.iter().any(|argument| argument == flag) {
+            command.args([flag, "127.0.0.1:0"]);
+        }
+    }
+    command.args(arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     collect(child.stdout.take().unwrap(), Arc::clone(output));
