@@ -204,6 +204,7 @@ fn bodies_go_both_ways_by_every_protocol() {
         assert_eq!(ask(&mut site.client, "GET", "/", None)["body"], "GETtrue");
         let head = ask(&mut site.client, "HEAD", "/", None);
         assert_eq!((head["status"].as_u64(), head["length"].as_u64()), (Some(200), Some(0)));
+        assert_eq!(ask(&mut site.client, "HEAD", "/none", None)["status"], 204);
         assert_eq!(ask(&mut site.client, "GET", "/none", None)["status"], 204);
     }
 }

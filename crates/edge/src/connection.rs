@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Version, header};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -148,9 +150,22 @@ async fn hear(
     peer: Peer,
     mut request: Request<Incoming>,
 ) -> Result<Response<EdgeBody>, Infallible> {
-    let upgrade = request.headers().contains_key(http::header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
-    Ok(answer(&common, peer, parts, ClientBody::Hyper(body), upgrade).await)
+    // By HTTP/1.1 the body of such an answer is left out below this.
+    let head_only = parts.method == Method::HEAD && parts.version == Version::HTTP_2;
+    let response = answer(&common, peer, parts, ClientBody::Hyper(body), upgrade).await;
+    Ok(if head_only { without_body(response) } else { response })
+}
+
+/// The head of a response, with the length of the body that it does not have.
+fn without_body(response: Response<EdgeBody>) -> Response<EdgeBody> {
+    let (mut parts, body) = response.into_parts();
+    let may_have_one = !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if let Some(length) = body.size_hint().exact().filter(|_| may_have_one) {
+        parts.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    Response::from_parts(parts, EdgeBody::full(Bytes::new()))
 }
 
 /// Which protocol the client speaks, by its first bytes; none if it closed before.
