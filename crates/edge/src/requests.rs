@@ -1,5 +1,6 @@
 //! Requests of clients: find the worker and its version, answer from its assets or send it the event.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -216,9 +217,12 @@ fn host_of(authority: &str) -> &str {
 }
 
 /// By whose hands a request came: what the client says of those before it, then the client.
-fn forwarded_for(headers: &HeaderMap, client: &str) -> String {
+fn forwarded_for<'a>(headers: &HeaderMap, client: &'a str) -> Cow<'a, str> {
+    if !headers.contains_key("x-forwarded-for") {
+        return Cow::Borrowed(client);
+    }
     let said = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    said.chain([client]).collect::<Vec<_>>().join(", ")
+    Cow::Owned(said.chain([client]).collect::<Vec<_>>().join(", "))
 }
 
 /// What the worker is told of the request besides its head: the id, and `request.cf`.
@@ -282,7 +286,7 @@ async fn run(
         ("host", authority.as_str()),
         ("cf-connecting-ip", client.as_str()),
         ("x-real-ip", client.as_str()),
-        ("x-forwarded-for", forwarded.as_str()),
+        ("x-forwarded-for", &*forwarded),
         ("x-forwarded-proto", inquiry.scheme),
         ("cf-ray", request_id.as_str()),
     ];
