@@ -83,7 +83,8 @@ fn locate(path: &Path, text: &str, offset: usize) -> Location {
 
 fn read_error(path: &Path, source: io::Error) -> ProjectError {
     let path = path.to_owned();
-    if source.kind() == io::ErrorKind::NotFound {
+    // Below a file there is nothing either.
+    if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
         ProjectError::NotFound { path }
     } else {
         ProjectError::Read { path, source }

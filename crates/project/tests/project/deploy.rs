@@ -89,6 +89,15 @@ fn what_a_frameworks_build_wrote_is_deployed_in_the_projects_place() {
 }
 
 #[test]
+fn a_script_and_a_config_are_deployed_by_their_own_paths() {
+    let folder = Folder::jsonc(r#"{ "name": "named", "main": "index.js", "compatibility_date": "2025-01-01" }"#)
+        .file("alone.js", "export default {}");
+    let script = load_deployed(&folder.path("alone.js"), None).unwrap();
+    assert_eq!((script.name.as_str(), script.main), ("alone", Some(folder.path("alone.js"))));
+    assert_eq!(load_deployed(&folder.path("wrangler.jsonc"), None).unwrap().name.as_str(), "named");
+}
+
+#[test]
 fn a_consumer_without_a_queue_is_a_problem() {
     let folder = Folder::jsonc(r#"{ "main": "index.js", "queues": { "consumers": [{}] } }"#);
     assert!(folder.error().contains("`queues.consumers[0].queue` is missing"));
