@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::FILE_BYTES_MAX;
 use crate::compress::Coding;
+use crate::variants::Key;
 
 /// Files up to this size are kept in memory once served, while [`MEMORY_BYTES_MAX`] lasts. In bytes: 64 KiB.
 const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -45,6 +46,8 @@ pub(crate) struct Asset {
     content_type: Option<HeaderValue>,
     /// The entity tag, where the file's name says what it holds: it never changes.
     fixed_etag: Option<HeaderValue>,
+    /// The hash of its content, where the same holds.
+    hash: Option<blake3::Hash>,
     known: OnceLock<Known>,
 }
 
@@ -67,9 +70,9 @@ pub struct StoredFile {
 struct Known {
     etag: HeaderValue,
     content: Option<Bytes>,
-    /// The content compressed, once someone has asked for it.
-    brotli: OnceLock<Bytes>,
-    gzip: OnceLock<Bytes>,
+    /// The content compressed, once someone has asked for it; none where there was no memory for it.
+    brotli: OnceLock<Option<Bytes>>,
+    gzip: OnceLock<Option<Bytes>>,
 }
 
 /// The memory one set spends on contents.
@@ -116,7 +119,15 @@ pub enum ServeError {
 
 impl Asset {
     pub(crate) fn new(path: PathBuf, bytes: u64, modified: Option<SystemTime>) -> Self {
-        Self { content_type: content_type(&path), path, bytes, modified, fixed_etag: None, known: OnceLock::new() }
+        Self {
+            content_type: content_type(&path),
+            path,
+            bytes,
+            modified,
+            fixed_etag: None,
+            hash: None,
+            known: OnceLock::new(),
+        }
     }
 
     /// A file that never changes, of which all is known.
@@ -128,6 +139,7 @@ impl Asset {
             modified: None,
             content_type: file.content_type.and_then(|text| HeaderValue::from_str(&text).ok()),
             fixed_etag: HeaderValue::from_str(&format!("\"{short}\"")).ok(),
+            hash: blake3::Hash::from_hex(&file.hash).ok(),
             known: OnceLock::new(),
         }
     }
@@ -208,24 +220,31 @@ impl Asset {
         });
     }
 
-    /// `content`, which [`Self::open`] gave from memory, compressed. Remembered while there is memory for it.
-    pub(crate) async fn encoded(&self, content: Bytes, coding: Coding, memory: &Memory) -> io::Result<Bytes> {
+    /// `content`, which [`Self::open`] gave from memory, compressed. None where it could not be remembered: not to be
+    /// done anew for each request.
+    pub(crate) async fn encoded(&self, content: &Bytes, coding: Coding, memory: &Memory) -> io::Result<Option<Bytes>> {
         // Content that is not the remembered one is of a file that has changed, or found no room.
-        let known = self.known.get().filter(|known| known.content.as_ref() == Some(&content));
+        let known = self.known.get().filter(|known| known.content.as_ref() == Some(content));
         let slot = known.map(|known| match coding {
             Coding::Brotli => &known.brotli,
             Coding::Gzip => &known.gzip,
         });
-        if let Some(encoded) = slot.and_then(OnceLock::get) {
+        let Some(slot) = slot else {
+            return Ok(None);
+        };
+        if let Some(encoded) = slot.get() {
             return Ok(encoded.clone());
         }
-        let encoded = coding.encode_all(content).await?;
-        if let Some(slot) = slot
-            && memory.reserve(encoded.len())
-        {
-            slot.get_or_init(|| encoded.clone());
-        }
-        Ok(encoded)
+        let encoded = coding.encode_all(content.clone()).await?;
+        let is_room = memory.reserve(encoded.len());
+        slot.get_or_init(|| is_room.then(|| encoded.clone()));
+        Ok(Some(encoded))
+    }
+
+    /// Under what a compressed variant of what was opened is kept. None for what may be something else the next time.
+    pub(crate) fn variant(&self, opened: &Opened, coding: Coding) -> Option<Key> {
+        let hash = self.hash.filter(|_| self.fixed_etag.as_ref() == Some(&opened.etag))?;
+        Some(Key { hash, coding })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -10,10 +10,11 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::io::{AsyncRead, AsyncReadExt, Take};
+use tokio::sync::mpsc;
 use tokio_util::io::ReaderStream;
 
 /// Read and sent at a time, in bytes: what one answer holds in memory of a big file.
-const CHUNK_BYTES: usize = 64 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The body of an answer.
 pub type AssetBody = BoxBody<Bytes, io::Error>;
@@ -28,6 +29,15 @@ struct FileBody {
 /// Bytes of which the number is not known, such as compressed ones.
 struct ReaderBody<R> {
     chunks: ReaderStream<R>,
+}
+
+/// A piece of a body, or its end. A sender that goes before it has said so leaves a body that is cut off.
+pub(crate) type Piece = io::Result<Option<Bytes>>;
+
+/// What a task sends.
+struct PiecesBody {
+    pieces: mpsc::Receiver<Piece>,
+    is_over: bool,
 }
 
 pub(crate) fn empty() -> AssetBody {
@@ -47,6 +57,10 @@ pub(crate) fn of_file(file: tokio::fs::File, length: u64) -> AssetBody {
 pub(crate) fn of_reader(reader: impl AsyncRead + Send + Sync + Unpin + 'static) -> AssetBody {
     let body = ReaderBody { chunks: ReaderStream::with_capacity(reader, CHUNK_BYTES) };
     body.boxed()
+}
+
+pub(crate) fn of_pieces(pieces: mpsc::Receiver<Piece>) -> AssetBody {
+    PiecesBody { pieces, is_over: false }.boxed()
 }
 
 // === impl FileBody ===
@@ -97,5 +111,28 @@ impl<R: AsyncRead + Unpin> Body for ReaderBody<R> {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let polled = Pin::new(&mut self.chunks).poll_next(context);
         polled.map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+    }
+}
+
+// === impl PiecesBody ===
+
+impl Body for PiecesBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let piece = ready!(self.pieces.poll_recv(context)).unwrap_or(Err(io::ErrorKind::UnexpectedEof.into()));
+        self.is_over = !matches!(piece, Ok(Some(_)));
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)).transpose())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over
     }
 }

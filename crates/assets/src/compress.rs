@@ -3,6 +3,8 @@
 use std::io;
 
 use async_compression::Level;
+use async_compression::codecs::brotli::params::EncoderParams;
+use async_compression::codecs::{self, EncodeV2};
 use async_compression::tokio::bufread::{BrotliEncoder, GzipEncoder};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
@@ -26,7 +28,7 @@ const COMPRESSIBLE_TYPES: &[&str] = &[
     "image/vnd.microsoft.icon",
 ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Coding {
     Brotli,
     Gzip,
@@ -66,6 +68,26 @@ impl Coding {
             Self::Brotli => "br",
             Self::Gzip => "gzip",
         })
+    }
+
+    /// How the names of files end that hold what is compressed so.
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Self::Brotli => "br",
+            Self::Gzip => "gz",
+        }
+    }
+
+    pub(crate) fn of_extension(extension: &str) -> Option<Self> {
+        [Self::Brotli, Self::Gzip].into_iter().find(|coding| coding.extension() == extension)
+    }
+
+    /// For who compresses on a thread of their own.
+    pub(crate) fn encoder(self) -> Box<dyn EncodeV2> {
+        match self {
+            Self::Brotli => Box::new(codecs::BrotliEncoder::new(EncoderParams::default().quality(BROTLI_LEVEL))),
+            Self::Gzip => Box::new(codecs::GzipEncoder::new(GZIP_LEVEL.into())),
+        }
     }
 
     pub(crate) fn encode<R>(self, reader: R) -> Box<dyn AsyncRead + Send + Sync + Unpin>

@@ -95,6 +95,7 @@ impl AssetSet {
         };
         let rewritten = match self.redirects.find(request.target()) {
             Some(redirect) if redirect.status == StatusCode::OK => Some(join_path(url, &redirect.to)),
+            Some(redirect) if redirect.status == StatusCode::NOT_FOUND => return Outcome::Answer(Answer::NotFound),
             Some(redirect) => return Outcome::Answer(redirect_to(url, &redirect)),
             None => None,
         };

@@ -1,6 +1,6 @@
 //! `_headers`: headers that rules set on, and remove from, what is served.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -10,6 +10,13 @@ use crate::set::Notice;
 use crate::{HEADER_RULES_MAX, RULE_LINE_CHARS_MAX};
 
 pub(crate) const FILE_NAME: &str = "_headers";
+
+/// What all the headers that rules set on one answer may take, in bytes: 64 KiB.
+const HEADERS_BYTES_MAX: usize = 64 * 1024;
+/// How many headers one rule sets, and how many it removes.
+const HEADERS_PER_RULE_MAX: usize = 500;
+/// What a header takes besides its name and value, in bytes.
+const FRAMING_BYTES: usize = 4;
 
 /// Headers that frame a message or belong to one connection; a rule that set them could corrupt both.
 const RESERVED_HEADERS: &[&str] = &[
@@ -71,9 +78,10 @@ impl HeaderRules {
     }
 
     /// Applies every rule that matches, in order: a rule's removals, then its headers. The first rule to set a header
-    /// replaces what was there; the ones after it add to it.
+    /// replaces what was there; the ones after it add to it. A header that there is no room for any more is left out.
     pub(crate) fn apply(&self, target: Target<'_>, headers: &mut HeaderMap) {
-        let mut set_by_rules: Vec<&HeaderName> = Vec::new();
+        let mut set_by_rules: HashSet<&str> = HashSet::new();
+        let mut room = HEADERS_BYTES_MAX;
         for rule in &self.0 {
             let Some(captures) = rule.pattern.captures(target) else { continue };
             let bindings = rule.pattern.bindings(&captures);
@@ -81,14 +89,15 @@ impl HeaderRules {
                 headers.remove(name);
             }
             for (name, template) in &rule.set {
-                let Ok(value) = HeaderValue::from_bytes(bindings.substitute(template).as_bytes()) else {
-                    continue;
-                };
-                if set_by_rules.contains(&name) {
-                    headers.append(name, value);
-                } else {
+                let framing = name.as_str().len() + FRAMING_BYTES;
+                let text = room.checked_sub(framing).and_then(|room| bindings.substitute(template, room));
+                let Some(text) = text else { continue };
+                let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) else { continue };
+                room -= framing + text.len();
+                if set_by_rules.insert(name.as_str()) {
                     headers.insert(name, value);
-                    set_by_rules.push(name);
+                } else {
+                    headers.append(name, value);
                 }
             }
         }
@@ -148,6 +157,9 @@ impl Parser {
             return Err("Expected a path beginning with at least one forward-slash".into());
         };
         let name = line.strip_prefix("! ").ok_or("Expected a colon-separated header pair (e.g. name: value)")?;
+        if draft.unset.len() >= HEADERS_PER_RULE_MAX {
+            return Err(too_many());
+        }
         draft.unset.push(header_name(name.trim())?);
         Ok(())
     }
@@ -168,11 +180,13 @@ impl Parser {
         if HeaderValue::from_bytes(value.as_bytes()).is_err() {
             return Err("Header value cannot include control characters".into());
         }
+        let is_full = draft.set.len() >= HEADERS_PER_RULE_MAX;
         match draft.set.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => {
                 known.push_str(", ");
                 known.push_str(value);
             }
+            None if is_full => return Err(too_many()),
             None => draft.set.push((name, value.into())),
         }
         Ok(())
@@ -234,6 +248,10 @@ fn check_splats(path: String) -> Result<String, String> {
         ));
     }
     Ok(path)
+}
+
+fn too_many() -> String {
+    format!("Maximum number of headers supported in one rule is {HEADERS_PER_RULE_MAX}")
 }
 
 fn header_name(name: &str) -> Result<HeaderName, String> {
@@ -322,6 +340,25 @@ mod tests {
         assert_eq!(rules.len(), HEADER_RULES_MAX + 1, "the rule being read at the limit is taken");
         let message = "Maximum number of rules supported is 100. Skipping remaining 98 lines of file.";
         assert_eq!(notices.first().unwrap().message, message);
+    }
+
+    #[test]
+    fn what_rules_set_on_one_answer_has_a_limit() {
+        let set = |rules: &str, path: &str| {
+            let (rules, notices) = HeaderRules::parse(&format!("/*\n  x-first: 1\n{rules}"));
+            let mut headers = HeaderMap::new();
+            let url = format!("https://example.com{path}");
+            rules.apply(Target { path, url: &url }, &mut headers);
+            assert_eq!(headers["x-first"], "1");
+            (headers.len(), headers.values().map(HeaderValue::len).sum::<usize>(), notices.len())
+        };
+        let splats = ":splat".repeat(300);
+        let rules: String = (0..100).map(|n| format!("  x-{n}: {splats}\n  y-{n}: :splat\n")).collect();
+        let (count, bytes, _) = set(&rules, &format!("/{}", "p".repeat(15_000)));
+        assert_eq!(count, 1 + HEADERS_BYTES_MAX / 15_000);
+        assert!(bytes < HEADERS_BYTES_MAX, "{bytes}");
+        let rules: String = (0..40_000).map(|n| format!("  x{n:x}:1\n")).collect();
+        assert_eq!(set(&rules, "/"), (HEADERS_PER_RULE_MAX, HEADERS_PER_RULE_MAX, 40_001 - HEADERS_PER_RULE_MAX));
     }
 
     #[test]

@@ -22,7 +22,10 @@ const RULE_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Paths such as `/a/b.html`, unencoded, to files.
 #[derive(Debug, Default)]
-pub(crate) struct Index(HashMap<Box<str>, Arc<Asset>>);
+pub(crate) struct Index {
+    files: HashMap<Box<str>, Arc<Asset>>,
+    path_bytes_max: usize,
+}
 
 struct Walk<'a> {
     root: &'a Path,
@@ -57,20 +60,33 @@ impl Index {
 
     /// Indexes files of a store.
     pub(crate) fn of_files(files: impl IntoIterator<Item = StoredFile>) -> Self {
-        let files = files.into_iter().take(FILES_MAX);
-        Self(files.map(|file| (file.path.as_str().into(), Arc::new(Asset::stored(file)))).collect())
+        let mut index = Self::default();
+        for file in files.into_iter().take(FILES_MAX) {
+            index.insert(file.path.clone(), Asset::stored(file));
+        }
+        index
+    }
+
+    fn insert(&mut self, path: String, asset: Asset) {
+        self.path_bytes_max = self.path_bytes_max.max(path.len());
+        self.files.insert(path.into(), Arc::new(asset));
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<&Arc<Asset>> {
-        self.0.get(path)
+        self.files.get(path)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Asset>)> {
-        self.0.iter().map(|(path, asset)| (path.as_ref(), asset))
+        self.files.iter().map(|(path, asset)| (path.as_ref(), asset))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.files.len()
+    }
+
+    /// The length of the longest path, in bytes.
+    pub(crate) fn path_bytes_max(&self) -> usize {
+        self.path_bytes_max
     }
 }
 
@@ -139,8 +155,7 @@ impl Walk<'_> {
         if self.index.len() >= FILES_MAX {
             return Err(AssetsError::TooManyFiles { directory: self.root.into(), count_max: FILES_MAX });
         }
-        let asset = Asset::new(path, metadata.len(), metadata.modified().ok());
-        self.index.0.insert(name.into(), Arc::new(asset));
+        self.index.insert(name, Asset::new(path, metadata.len(), metadata.modified().ok()));
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 //! - **Redirects stay on the site** unless the deployer's `_redirects` names another one: no request path can become a
 //!   `Location` that starts with two slashes.
 //! - **Bounded.** Files, file sizes, rules, line lengths, URLs and the memory spent on contents all have limits; big
-//!   files are streamed.
+//!   files are streamed. What is compressed is compressed once where a store keeps the files ([`Variants`]).
 //! - **Deciding is pure.** [`AssetSet::decide`] reads the index only. [`AssetSet::respond`] does the reading of files.
 //!
 //! A set does not watch its directory; whoever does opens a new one, which costs a directory walk and no file reads.
@@ -33,6 +33,7 @@ mod resolve;
 mod respond;
 mod rule_url;
 mod set;
+mod variants;
 mod worker_first;
 
 pub use asset::{ServeError, StoredFile};
@@ -41,6 +42,7 @@ pub use config::{AssetsConfig, HtmlHandling, NotFoundHandling, RunWorkerFirst};
 pub use decide::{Answer, AssetPlan, Decision};
 pub use request::{AssetRequest, URL_BYTES_MAX};
 pub use set::{AssetSet, AssetsError, ListedFile, Notice};
+pub use variants::Variants;
 pub use worker_first::{WORKER_FIRST_RULE_CHARS_MAX, WORKER_FIRST_RULES_MAX, WorkerFirstError};
 
 /// Most files in one set.

@@ -109,8 +109,9 @@ fn is_word(character: char) -> bool {
 // === impl Bindings ===
 
 impl Bindings<'_> {
-    /// `template` with every bound `:name` replaced. Replaced text is not read again.
-    pub(crate) fn substitute(&self, template: &str) -> String {
+    /// `template` with every bound `:name` replaced. Replaced text is not read again. None if it comes to more than
+    /// `bytes_max`: what a request's path has once, a template may have a hundred times.
+    pub(crate) fn substitute(&self, template: &str, bytes_max: usize) -> Option<String> {
         let mut text = String::with_capacity(template.len());
         let mut rest = template;
         while let Some(colon) = rest.find(':') {
@@ -128,9 +129,12 @@ impl Bindings<'_> {
                     rest = after;
                 }
             }
+            if text.len() > bytes_max {
+                return None;
+            }
         }
         text.push_str(rest);
-        text
+        (text.len() <= bytes_max).then_some(text)
     }
 }
 
@@ -156,7 +160,7 @@ mod tests {
         let path = format!("/{}", split_https(url).unwrap().1);
         let pattern = Pattern::new(rule).unwrap();
         let captures = pattern.captures(Target { path: &path, url })?;
-        Some(pattern.bindings(&captures).substitute(template))
+        pattern.bindings(&captures).substitute(template, 100)
     }
 
     #[test]
@@ -190,6 +194,20 @@ mod tests {
             apply("/:a/:ab", ":a|:ab|:abc|:b|::a|:", "https://h.h/:ab/2").as_deref(),
             Some(":ab|2|2c|:b|::ab|:")
         );
+    }
+
+    #[test]
+    fn what_is_substituted_is_bounded() {
+        for (template, splat, is_some) in [
+            (":splat", "x".repeat(100), true),
+            (":splat", "x".repeat(101), false),
+            (":splat:splat", "x".repeat(50), true),
+            (":splat:splat:", "x".repeat(50), false),
+            (":splat and more", "x".repeat(95), false),
+        ] {
+            let url = format!("https://a.b/{splat}");
+            assert_eq!(apply("/*", template, &url).is_some(), is_some, "{template} {}", splat.len());
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::set::Notice;
 use crate::{DYNAMIC_REDIRECTS_MAX, RULE_LINE_CHARS_MAX, STATIC_REDIRECTS_MAX};
 
 pub(crate) const FILE_NAME: &str = "_redirects";
+/// The longest destination, in bytes: 64 KiB.
+const TO_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RedirectRules {
@@ -22,7 +24,8 @@ pub(crate) struct RedirectRules {
 /// Where a rule leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Redirect {
-    /// `200 OK` means: serve what is there under this path.
+    /// `200 OK` means: serve what is there under this path. `404 Not Found`, which no rule has: nothing is there, because
+    /// its name would be too long.
     pub(crate) status: StatusCode,
     /// A path or an `https` URL.
     pub(crate) to: String,
@@ -78,7 +81,9 @@ impl RedirectRules {
         }
         self.patterns.iter().find_map(|(pattern, redirect)| {
             let captures = pattern.captures(target)?;
-            let to = pattern.bindings(&captures).substitute(&redirect.to);
+            let Some(to) = pattern.bindings(&captures).substitute(&redirect.to, TO_BYTES_MAX) else {
+                return Some(Redirect { status: StatusCode::NOT_FOUND, to: String::new() });
+            };
             // `/:splat` with a splat that starts with a slash must not become another site.
             let to = if has_scheme(&redirect.to) { to } else { collapse_slashes(&to) };
             Some(Redirect { status: redirect.status, to })
@@ -307,5 +312,12 @@ mod tests {
         let (rules, _) = parse("/foo/* /:splat\n/ext/* https://x.y//:splat\n");
         assert_eq!(find(&rules, "/foo//google.com"), Some((302, "/google.com".into())));
         assert_eq!(find(&rules, "/ext//a"), Some((302, "https://x.y//a".into())));
+    }
+
+    #[test]
+    fn what_would_be_too_long_a_destination_is_none() {
+        let (rules, _) = parse(&format!("/a/* /b/{} 302\n/* /c 302\n", ":splat".repeat(300)));
+        assert_eq!(find(&rules, "/a/1"), Some((302, format!("/b/{}", "1".repeat(300)))));
+        assert_eq!(find(&rules, &format!("/a/{}", "1".repeat(1_000))), Some((404, String::new())));
     }
 }

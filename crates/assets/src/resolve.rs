@@ -81,12 +81,15 @@ impl Resolver<'_> {
                 self.index.get("/index.html").map(|asset| served(asset, StatusCode::OK))
             }
             NotFoundHandling::NotFoundPage => {
-                let mut directory = path;
-                while let Some((parent, _)) = directory.rsplit_once('/') {
-                    if let Some(asset) = self.index.get(&format!("{parent}/404.html")) {
+                // No page is in a folder whose name is longer than that of every file.
+                let mut end = path.len().min(self.index.path_bytes_max());
+                let slash_before = |end: usize| path.as_bytes().get(..end)?.iter().rposition(|byte| *byte == b'/');
+                while let Some(slash) = slash_before(end) {
+                    let directory = path.get(..slash).unwrap_or_default();
+                    if let Some(asset) = self.index.get(&format!("{directory}/404.html")) {
                         return Some(served(asset, StatusCode::NOT_FOUND));
                     }
-                    directory = parent;
+                    end = slash;
                 }
                 None
             }

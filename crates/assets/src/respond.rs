@@ -2,24 +2,34 @@
 
 use std::io::SeekFrom;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_range_header::RangeUnsatisfiableError;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, BufReader};
 
-use crate::asset::{Content, Opened, ServeError};
+use crate::asset::{Asset, Content, Opened, ServeError};
 use crate::body::{self, AssetBody};
 use crate::compress::{self, Coding};
 use crate::decide::{Answer, AssetPlan};
 use crate::request::AssetRequest;
 use crate::set::AssetSet;
+use crate::variants::Variant;
 
 /// What a browser is told: keep it, but ask before using it.
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("public, max-age=0, must-revalidate");
 const CF_CACHE_STATUS: &str = "cf-cache-status";
 /// Read from a file at a time to be compressed, in bytes: what is compressed between two yields.
 const COMPRESS_BUFFER_BYTES: usize = 16 * 1024;
+
+/// What a compressed answer carries.
+enum Encoded {
+    /// So many bytes, if that is known.
+    Body(AssetBody, Option<u64>),
+    /// Nothing has compressed it yet, and something else is to be served meanwhile: the file as it is.
+    NotNow(Opened),
+}
 
 enum Part {
     All,
@@ -60,19 +70,30 @@ impl AssetSet {
             // Said of every answer, or a shared cache would take one of them for all.
             vary_by_coding(&mut headers);
         }
-        // A tag that a rule set is the deployer's to answer for.
-        if coding.is_some() && headers.get(header::ETAG) == Some(&opened.etag) {
-            headers.insert(header::ETAG, compress::weaken(&opened.etag));
-        }
         if is_known {
+            if coding.is_some() {
+                weaken_tag(&mut headers, &opened.etag);
+            }
             return Ok(response(StatusCode::NOT_MODIFIED, headers, body::empty()));
         }
-        if let Some(coding) = coding {
-            return self
-                .compressed(request, &plan, headers, opened, coding)
-                .await
-                .map_err(|source| plan.asset.read_error(source));
-        }
+        let opened = match coding {
+            None => opened,
+            Some(coding) => {
+                let etag = opened.etag.clone();
+                let encoded = self.encode(request.method, &plan.asset, opened, coding).await;
+                match encoded.map_err(|source| plan.asset.read_error(source))? {
+                    Encoded::NotNow(opened) => opened,
+                    Encoded::Body(body, bytes) => {
+                        weaken_tag(&mut headers, &etag);
+                        headers.insert(header::CONTENT_ENCODING, coding.name());
+                        if let Some(bytes) = bytes {
+                            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+                        }
+                        return Ok(response(plan.status, headers, body));
+                    }
+                }
+            }
+        };
         headers.entry(header::ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
 
         let bytes = opened.bytes;
@@ -98,30 +119,62 @@ impl AssetSet {
         Ok(response(status, headers, body))
     }
 
-    async fn compressed(
+    /// What was opened, compressed: from memory, from where variants are kept, or while it is sent.
+    async fn encode(
         &self,
-        request: &AssetRequest<'_>,
-        plan: &AssetPlan,
-        mut headers: HeaderMap,
+        method: &Method,
+        asset: &Arc<Asset>,
         opened: Opened,
         coding: Coding,
-    ) -> std::io::Result<Response<AssetBody>> {
-        headers.insert(header::CONTENT_ENCODING, coding.name());
-        if *request.method == Method::HEAD {
-            return Ok(response(plan.status, headers, body::empty()));
+    ) -> std::io::Result<Encoded> {
+        let is_head = *method == Method::HEAD;
+        if let Content::Memory(content) = &opened.content
+            && !is_head
+            && let Some(encoded) = asset.encoded(content, coding, &self.memory).await?
+        {
+            return Ok(of_bytes(encoded));
         }
-        let body = match opened.content {
-            Content::Memory(content) => {
-                let encoded = plan.asset.encoded(content, coding, &self.memory).await?;
-                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(encoded.len()));
-                body::of_bytes(encoded)
+        if let Some(variants) = &self.variants
+            && let Some(key) = asset.variant(&opened, coding)
+        {
+            let variant = if is_head {
+                // Not worth making one.
+                variants.kept(key).await.map(Variant::Kept)
+            } else {
+                Some(variants.get(key, asset.file(), opened.bytes).await)
+            };
+            match variant {
+                Some(Variant::Kept(whole)) if is_head => return Ok(Encoded::Body(body::empty(), Some(whole.bytes))),
+                Some(Variant::Kept(whole)) => {
+                    let file = tokio::fs::File::from_std(whole.file);
+                    return Ok(Encoded::Body(body::of_file(file, whole.bytes), Some(whole.bytes)));
+                }
+                Some(Variant::Following(body)) => return Ok(Encoded::Body(body, None)),
+                Some(Variant::Busy) => return Ok(Encoded::NotNow(opened)),
+                None => {}
             }
+        }
+        Ok(match opened.content {
+            _ if is_head => Encoded::Body(body::empty(), None),
+            Content::Memory(content) => of_bytes(coding.encode_all(content).await?),
             Content::File(file) => {
                 let file = tokio::fs::File::from_std(file).take(opened.bytes);
-                body::of_reader(coding.encode(BufReader::with_capacity(COMPRESS_BUFFER_BYTES, file)))
+                let reader = BufReader::with_capacity(COMPRESS_BUFFER_BYTES, file);
+                Encoded::Body(body::of_reader(coding.encode(reader)), None)
             }
-        };
-        Ok(response(plan.status, headers, body))
+        })
+    }
+}
+
+fn of_bytes(encoded: Bytes) -> Encoded {
+    let bytes = encoded.len() as u64;
+    Encoded::Body(body::of_bytes(encoded), Some(bytes))
+}
+
+/// The tag of a compressed answer. One that a rule set is the deployer's to answer for.
+fn weaken_tag(headers: &mut HeaderMap, etag: &HeaderValue) {
+    if headers.get(header::ETAG) == Some(etag) {
+        headers.insert(header::ETAG, compress::weaken(etag));
     }
 }
 

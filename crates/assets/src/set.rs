@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -12,6 +13,7 @@ use crate::config::AssetsConfig;
 use crate::header_rules::{self, HeaderRules};
 use crate::index::{Index, read_rule_file};
 use crate::redirect_rules::{self, RedirectRules};
+use crate::variants::Variants;
 use crate::worker_first::{WorkerFirst, WorkerFirstError};
 
 /// The assets of one worker: an index of one directory and the rules that came with it. Immutable.
@@ -24,6 +26,7 @@ pub struct AssetSet {
     pub(crate) redirects: RedirectRules,
     pub(crate) worker_first: WorkerFirst,
     pub(crate) memory: Memory,
+    pub(crate) variants: Option<Arc<Variants>>,
     notices: Vec<Notice>,
 }
 
@@ -106,6 +109,7 @@ impl AssetSet {
             redirects,
             worker_first,
             memory: Memory::default(),
+            variants: None,
             notices,
         })
     }
@@ -130,6 +134,7 @@ impl AssetSet {
             redirects,
             worker_first,
             memory: Memory::default(),
+            variants: None,
             notices,
         })
     }
@@ -139,6 +144,14 @@ impl AssetSet {
     #[must_use]
     pub fn with_base_path(mut self, base: &str) -> Self {
         self.base_path = BasePath::new(base);
+        self
+    }
+
+    /// This set with a place for compressed variants of files that never change: those that a store keeps by hash.
+    /// Without one, what memory does not hold is compressed for each request.
+    #[must_use]
+    pub fn with_variants(mut self, variants: Arc<Variants>) -> Self {
+        self.variants = Some(variants);
         self
     }
 

@@ -265,6 +265,20 @@ async fn not_found_handling_without_its_file_is_a_bare_404() {
 }
 
 #[tokio::test]
+async fn the_nearest_404_page_is_found_from_any_depth() {
+    let config = AssetsConfig { not_found_handling: NotFoundHandling::NotFoundPage, ..AssetsConfig::default() };
+    let site = Site::new(&["/404.html", "/a/404.html"], config);
+    for (path, page) in [
+        ("/a/x".to_owned(), "/a/404.html"),
+        (format!("/a{}", "/b".repeat(4_000)), "/a/404.html"),
+        (format!("/b{}", "/%C3%A4".repeat(2_000)), "/404.html"),
+    ] {
+        let response = site.get(&path).await;
+        assert_eq!((response.status(), text(&response)), (StatusCode::NOT_FOUND, page), "{path:.20}");
+    }
+}
+
+#[tokio::test]
 async fn a_base_path_stands_before_every_file() {
     let files = ["/index.html", "/a/b.html", "/404.html", "/docs/own.txt"];
     let config = AssetsConfig { not_found_handling: NotFoundHandling::NotFoundPage, ..AssetsConfig::default() };

@@ -1,4 +1,5 @@
-//! The blobs of the local copy: files named by their hash, checked as they arrive and as they are read.
+//! The blobs of the local copy: files named by their hash, checked as they arrive and as they are read; and beside them the
+//! compressed variants of those that are assets.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use selvedge_assets::Variants;
 use selvedge_fabric::Fabric;
 use selvedge_model::BlobHash;
 
@@ -16,6 +18,7 @@ use crate::error::PopError;
 pub struct Blobs {
     folder: PathBuf,
     temporary: AtomicU64,
+    variants: Arc<Variants>,
     /// What was asked for since a sweep began, while one runs.
     wanted: Mutex<Option<HashSet<BlobHash>>>,
 }
@@ -25,6 +28,10 @@ pub struct Sweep<'a>(&'a Blobs);
 
 /// Names of files that are being written begin so.
 const TEMPORARY: &str = "arriving-";
+/// The folder of compressed variants, among those of the blobs.
+const VARIANTS: &str = "compressed";
+/// What compressed variants take on the disk together at most, in bytes: 1 GiB.
+const VARIANTS_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 impl Blobs {
     /// Keeps blobs in `folder`, which may not be there yet.
@@ -37,7 +44,13 @@ impl Blobs {
                 std::fs::remove_file(entry.path()).map_err(failed)?;
             }
         }
-        Ok(Self { folder: folder.to_owned(), temporary: AtomicU64::new(0), wanted: Mutex::default() })
+        let variants = Variants::open(&folder.join(VARIANTS), VARIANTS_BYTES_MAX);
+        Ok(Self { folder: folder.to_owned(), temporary: AtomicU64::new(0), variants, wanted: Mutex::default() })
+    }
+
+    /// The compressed variants of blobs.
+    pub fn variants(&self) -> &Arc<Variants> {
+        &self.variants
     }
 
     /// Where a blob is, or would be.
@@ -137,13 +150,14 @@ impl Blobs {
 // === impl Sweep ===
 
 impl Sweep<'_> {
-    /// Removes every blob but the named ones and those that were asked for meanwhile; gives how many.
+    /// Removes every blob but the named ones and those that were asked for meanwhile, and the variants of what is not
+    /// here any more; gives how many blobs.
     pub fn retain(self, named: &HashSet<BlobHash>) -> Result<usize, PopError> {
         let failed = |source| PopError::Folder { path: self.0.folder.clone(), source };
         let mut removed = 0;
         for folder in std::fs::read_dir(&self.0.folder).map_err(failed)? {
             let folder = folder.map_err(failed)?;
-            if !folder.file_type().map_err(failed)?.is_dir() {
+            if !folder.file_type().map_err(failed)?.is_dir() || folder.file_name() == VARIANTS {
                 continue;
             }
             for file in std::fs::read_dir(folder.path()).map_err(failed)? {
@@ -160,6 +174,8 @@ impl Sweep<'_> {
                 }
             }
         }
+        let is_here = |hash: &str| hash.parse::<BlobHash>().is_ok_and(|hash| self.0.file(&hash).exists());
+        self.0.variants.retain(is_here).map_err(failed)?;
         Ok(removed)
     }
 }
@@ -173,6 +189,9 @@ impl Drop for Sweep<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::ACCEPT_ENCODING;
+    use http::{HeaderMap, HeaderValue, Method};
+    use selvedge_assets::{AssetRequest, AssetSet, AssetsConfig, StoredFile};
 
     fn hash_of(content: &[u8]) -> BlobHash {
         blake3::hash(content).to_hex().as_str().parse().unwrap()
@@ -205,6 +224,39 @@ mod tests {
         std::fs::write(blobs.file(&hash), b"whol").unwrap();
         assert_eq!(blobs.read_here(&hash).unwrap(), None);
         assert!(!blobs.file(&hash).exists());
+    }
+
+    #[tokio::test]
+    async fn compressed_variants_go_with_their_blob() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let contents = ["one ".repeat(50_000), "two ".repeat(50_000)];
+        let hashes: Vec<_> = contents.iter().map(|content| hash_of(content.as_bytes())).collect();
+        for (content, hash) in contents.iter().zip(&hashes) {
+            blobs.keep(hash, content.as_bytes()).unwrap();
+            let file = StoredFile {
+                path: "/app.js".into(),
+                file: blobs.file(hash),
+                bytes: content.len() as u64,
+                hash: hash.as_str().to_owned(),
+                content_type: Some("text/javascript".into()),
+            };
+            let set = AssetSet::of_files([file], "", "", AssetsConfig::default()).unwrap();
+            let set = set.with_variants(Arc::clone(blobs.variants()));
+            let (method, headers) =
+                (Method::GET, HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("br"))]));
+            let request = AssetRequest::new(&method, "http", "example.com", "/app.js", &headers);
+            set.respond(&request, set.answer(&request)).await.unwrap();
+            blobs.variants().settled().await;
+        }
+        let variant = |hash: &BlobHash| {
+            let folder = folder.path().join(VARIANTS).join(&hash.as_str()[..2]);
+            folder.join(format!("{hash}.br"))
+        };
+        assert!(hashes.iter().all(|hash| variant(hash).exists()));
+        assert_eq!(blobs.sweep().retain(&HashSet::from([hashes[0].clone()])).unwrap(), 1);
+        assert!(variant(&hashes[0]).exists());
+        assert!(!variant(&hashes[1]).exists());
     }
 
     #[test]
