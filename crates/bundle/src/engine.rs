@@ -19,7 +19,7 @@ use crate::diagnostics::Reader;
 use crate::error::BundleError;
 use crate::options::BundleOptions;
 use crate::output::{Bundle, Format, Module, ModuleKind};
-use crate::plugin::WorkerPlugin;
+use crate::plugin::{Files, WorkerPlugin};
 use crate::reexports::{self, Missing};
 use crate::tsconfig::Compiler;
 
@@ -31,8 +31,8 @@ const THREADS_MAX: usize = 4;
 /// pages cost memory.
 const STACK_BYTES: usize = 256 * 1024 * 1024;
 
-/// How many builds one may take: each after the first settles names that turned out to be types, and a chain of files
-/// that pass one on settles a link at a time.
+/// How many builds one may take to settle names that turned out to be types: a chain of files that pass one on settles
+/// a link at a time. A script with files takes one more.
 const ATTEMPTS_MAX: u32 = 8;
 
 /// The threads of every build in this process.
@@ -89,8 +89,9 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
     read.insert(entry.clone());
     let mut missing = Missing::new();
     let mut attempts_left = ATTEMPTS_MAX;
+    let mut files = Files::Imported;
     let (output, collected) = loop {
-        let plugin = Arc::new(WorkerPlugin::new(options, root.clone(), missing.clone()));
+        let plugin = Arc::new(WorkerPlugin::new(options, root.clone(), files, missing.clone()));
         let bundler_options = bundler_options(options, &compiler, &root, &entry);
         let result = generate(bundler_options, Arc::clone(&plugin)).await;
         let collected = plugin.take();
@@ -98,8 +99,12 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
             return Err(BundleError::TooLarge { actual_bytes, max_bytes: options.size_max_bytes });
         }
         read.extend(collected.read);
-        attempts_left -= 1;
+        attempts_left = attempts_left.saturating_sub(1);
         match result {
+            // Whether it is a script shows when it is built; what files it has, too.
+            Ok(output) if files == Files::Imported && !collected.modules.is_empty() && is_script(&output.assets) => {
+                files = Files::Global;
+            }
             Ok(output) => break (output, collected.modules),
             Err(errors) => {
                 let errors = errors.into_vec();
@@ -119,11 +124,7 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
         return Err(BundleError::Build { diagnostics: unresolved, watched });
     }
 
-    let mut chunks = output.assets.iter().filter_map(|asset| match asset {
-        Output::Chunk(chunk) => Some(chunk.as_ref()),
-        Output::Asset(_) => None,
-    });
-    let Some(chunk) = chunks.find(|chunk| chunk.is_entry) else {
+    let Some(chunk) = entry_chunk(&output.assets) else {
         return Err(BundleError::Internal { reason: "the output has no entry".to_owned() });
     };
     let left = decorators::find(chunk);
@@ -143,6 +144,18 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
         watched,
         warnings,
     })
+}
+
+fn entry_chunk(output: &[Output]) -> Option<&OutputChunk> {
+    output.iter().find_map(|asset| match asset {
+        Output::Chunk(chunk) if chunk.is_entry => Some(chunk.as_ref()),
+        _ => None,
+    })
+}
+
+/// Whether the entry exports nothing, as one in the service-worker form.
+fn is_script(output: &[Output]) -> bool {
+    entry_chunk(output).is_some_and(|chunk| chunk.exports.is_empty())
 }
 
 fn module(chunk: &OutputChunk) -> Module {

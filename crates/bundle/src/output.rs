@@ -40,7 +40,8 @@ impl ModuleKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Module {
     /// Exactly the specifier other modules import it by when it was bundled (`./<hash>-logo.txt`), else the path from
-    /// the entry's folder (`lib/logo.txt`). The main module's is a plain file name (`index.js`).
+    /// the entry's folder (`lib/logo.txt`). In the service-worker form nothing is imported: it is the global that the
+    /// script has the file as (`__<hash>_logo_txt`). The main module's is a plain file name (`index.js`).
     pub name: String,
     pub kind: ModuleKind,
     pub body: Bytes,

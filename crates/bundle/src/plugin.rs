@@ -26,6 +26,9 @@ use crate::rules::Rules;
 /// Names the wrapper that stands between a `require` and a module only an `import` can reach.
 const REQUIRE_WRAPPER: &str = "\0selvedge-require:";
 
+/// Names the module that stands for a file which the script has as a global.
+const GLOBAL: &str = "\0selvedge-global:";
+
 /// Enough of the content's hash to tell any two files of a version apart.
 const NAME_HASH_CHARS: usize = 40;
 
@@ -36,9 +39,19 @@ pub(crate) struct TooLarge {
     pub(crate) actual_bytes: u64,
 }
 
+/// How the main module gets at the files that are modules of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// It imports them.
+    Imported,
+    /// It is a script, which imports nothing: they are globals, as its bindings are.
+    Global,
+}
+
 #[derive(Debug)]
 pub(crate) struct WorkerPlugin {
     root: PathBuf,
+    files: Files,
     alias: BTreeMap<String, String>,
     rules: Rules,
     size_max_bytes: u64,
@@ -65,9 +78,10 @@ pub(crate) struct Collected {
 }
 
 impl WorkerPlugin {
-    pub(crate) fn new(options: &BundleOptions, root: PathBuf, missing: Missing) -> Self {
+    pub(crate) fn new(options: &BundleOptions, root: PathBuf, files: Files, missing: Missing) -> Self {
         Self {
             root,
+            files,
             alias: options.alias.clone(),
             rules: Rules::new(&options.rules),
             size_max_bytes: options.size_max_bytes,
@@ -99,7 +113,7 @@ impl WorkerPlugin {
         Ok(found.ok().map(HookResolveIdOutput::from_resolved_id))
     }
 
-    /// Reads the file at `path` into a module of its own; returns the name that imports of it use.
+    /// Reads the file at `path` into a module of its own; returns the name that imports of it use, or its global.
     async fn collect(&self, path: &Path, kind: ModuleKind) -> anyhow::Result<String> {
         let size_bytes = tokio::fs::metadata(path).await?.len();
         self.admit(size_bytes)?;
@@ -108,6 +122,10 @@ impl WorkerPlugin {
         let hash = blake3::hash(&body).to_hex();
         let hash = hash.get(..NAME_HASH_CHARS).unwrap_or(&hash);
         let name = format!("./{hash}-{file_name}");
+        let name = match self.files {
+            Files::Imported => name,
+            Files::Global => global_name(&name),
+        };
 
         let mut state = self.lock();
         state.read.push(path.to_path_buf());
@@ -164,7 +182,10 @@ impl Plugin for WorkerPlugin {
             return match self.locate(context, path, importer, args.kind).await? {
                 Some(found) => {
                     let name = self.collect(Path::new(found.id.as_str()), kind).await?;
-                    Ok(Some(runtime_import(&name, args.kind)))
+                    Ok(Some(match self.files {
+                        Files::Imported => runtime_import(&name, args.kind),
+                        Files::Global => global(&name),
+                    }))
                 }
                 None => Ok(None),
             };
@@ -176,14 +197,14 @@ impl Plugin for WorkerPlugin {
     }
 
     async fn load(&self, _context: SharedLoadPluginContext, args: &HookLoadArgs<'_>) -> HookLoadReturn {
-        let Some(name) = args.id.strip_prefix(REQUIRE_WRAPPER) else {
+        let code = if let Some(name) = args.id.strip_prefix(REQUIRE_WRAPPER) {
+            require_wrapper(name)
+        } else if let Some(name) = args.id.strip_prefix(GLOBAL) {
+            format!("export default {name};")
+        } else {
             return Ok(None);
         };
-        Ok(Some(HookLoadOutput {
-            code: require_wrapper(name).into(),
-            module_type: Some(ModuleType::Js),
-            ..HookLoadOutput::default()
-        }))
+        Ok(Some(HookLoadOutput { code: code.into(), module_type: Some(ModuleType::Js), ..HookLoadOutput::default() }))
     }
 
     /// Notes the file, and lets the worker's own `.js` files hold JSX, as wrangler does.
@@ -249,6 +270,20 @@ fn left_to_runtime(name: &str) -> HookResolveIdOutput {
         side_effects: pure.then_some(HookSideEffects::False),
         ..HookResolveIdOutput::from_id(name.to_owned())
     }
+}
+
+/// A module whose default export is the global `name`.
+fn global(name: &str) -> HookResolveIdOutput {
+    HookResolveIdOutput {
+        side_effects: Some(HookSideEffects::False),
+        ..HookResolveIdOutput::from_id(format!("{GLOBAL}{name}"))
+    }
+}
+
+/// The global for what a module would import as `name`, as wrangler calls it: what no identifier has becomes `_`. It
+/// begins with `./`, so that no digit comes first.
+fn global_name(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '$' { letter } else { '_' }).collect()
 }
 
 /// An ES module whose `require` gives what `require(name)` gives in Node: the default export of a Node module or a

@@ -128,6 +128,41 @@ async fn a_service_worker_stays_one() {
 }
 
 #[tokio::test]
+async fn a_service_worker_has_its_files_as_globals() {
+    let folder = Folder::with(&[
+        (
+            "index.js",
+            "import note from './a note.txt';\nimport { data } from './lib/data.ts';\n\
+             addEventListener('fetch', (event) => event.respondWith(new Response(note + data.byteLength)));",
+        ),
+        ("lib/data.ts", "import bytes from '../data.bin';\nexport const data: ArrayBuffer = bytes;"),
+        ("a note.txt", "Grüße"),
+        ("data.bin", "1234"),
+    ]);
+    let mut options = folder.options("index.js");
+    for minify in [false, true] {
+        options.minify = minify;
+        let bundle = built(&options).await;
+        assert_eq!(bundle.format, Format::ServiceWorker);
+        assert!(!code(&bundle).contains("import"), "{}", code(&bundle));
+        let mut found: Vec<(&str, ModuleKind, &[u8])> = Vec::new();
+        for module in &bundle.modules[1..] {
+            assert!(code(&bundle).contains(&module.name), "{}", code(&bundle));
+            let (hash, rest) = module.name.strip_prefix("__").unwrap().split_at(40);
+            assert!(hash.chars().all(|letter| letter.is_ascii_hexdigit()), "{}", module.name);
+            found.push((rest, module.kind, &module.body));
+        }
+        found.sort_by_key(|(rest, ..)| *rest);
+        let expected: [(&str, ModuleKind, &[u8]); 2] =
+            [("_a_note_txt", ModuleKind::Text, "Grüße".as_bytes()), ("_data_bin", ModuleKind::Data, b"1234")];
+        assert_eq!(found, expected);
+        for file in ["index.js", "lib/data.ts", "a note.txt", "data.bin"] {
+            assert!(bundle.watched.contains(&folder.path().join(file)), "{:?}", bundle.watched);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_dynamic_import_of_an_own_file_is_in_the_main_module() {
     let bundle = built(&fixture("dynamic", "index.ts")).await;
     assert_eq!(bundle.modules.len(), 1);

@@ -4,20 +4,20 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use selvedge_bundle::{Bundle, BundleError, Mode, SourceMap};
+use selvedge_bundle::{Bundle, Mode, SourceMap};
 use selvedge_edge::{Assets, Deployed, ServiceTarget, SourceMapper};
 use selvedge_model::{AccountId, Binding, Format, Limits, Manifest, Module, ModuleKind, Place, Version, WorkerKey};
 use selvedge_project::{Project, ProjectError, Var};
 
-use crate::sources;
+use crate::sources::{self, SourceError};
 
 /// Why a project has no version.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     #[error(transparent)]
     Project(#[from] ProjectError),
-    #[error("{}", .0.report())]
-    Bundle(BundleError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error("the assets cannot be served")]
     Assets(#[from] selvedge_assets::AssetsError),
 }
@@ -36,13 +36,7 @@ pub async fn build(path: &Path, env: Option<&str>) -> Result<Built, BuildError> 
     let project = selvedge_project::load(path, env)?;
     let mut warnings: Vec<String> = project.warnings.iter().map(ToString::to_string).collect();
     let mut inputs = project.inputs.clone();
-    let bundle = match &project.main {
-        Some(main) => {
-            let options = sources::bundle_options(&project, main, Mode::Development);
-            Some(selvedge_bundle::bundle(&options).await.map_err(BuildError::Bundle)?)
-        }
-        None => None,
-    };
+    let bundle = sources::bundle(&project, Mode::Development).await?;
     let assets = assets(&project, bundle.is_some())?;
     if let Some(assets) = &assets {
         warnings.extend(assets.set.notices().iter().map(ToString::to_string));
@@ -126,7 +120,7 @@ fn version(project: &Project, bundle: Option<&Bundle>) -> Version {
         main: bundle.map(|bundle| bundle.main.clone()).unwrap_or_default(),
         compatibility_date: project.compatibility_date.to_string(),
         compatibility_flags: project.compatibility_flags.clone(),
-        bindings: bindings(project, &id),
+        bindings: bindings(project, bundle, &id),
         limits: limits(project),
     };
     Version { manifest, modules }
@@ -165,7 +159,7 @@ fn limits(project: &Project) -> Limits {
     limits
 }
 
-fn bindings(project: &Project, version: &str) -> Vec<Binding> {
+fn bindings(project: &Project, bundle: Option<&Bundle>, version: &str) -> Vec<Binding> {
     let mut bindings = Vec::new();
     for (name, var) in &project.vars {
         let mut binding = Binding::new(name.as_str(), "text");
@@ -194,6 +188,11 @@ fn bindings(project: &Project, version: &str) -> Vec<Binding> {
         binding.id = Some(version.to_owned());
         binding.tag = Some(String::new());
         binding.timestamp = Some(String::new());
+        bindings.push(binding);
+    }
+    for (name, kind) in bundle.into_iter().flat_map(sources::globals) {
+        let mut binding = Binding::new(name, kind);
+        binding.id = Some(name.to_owned());
         bindings.push(binding);
     }
     for missing in &project.unavailable {

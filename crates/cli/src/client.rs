@@ -12,6 +12,7 @@ mod console;
 mod delete;
 mod deploy;
 mod deployments;
+mod dial;
 mod error;
 mod fields;
 mod multipart;

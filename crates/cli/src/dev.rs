@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use selvedge_edge::{Edge, EdgeConfig, NoInstance, Server};
 use selvedge_model::Failure;
 use selvedge_outbound::AllowRule;
-use selvedge_project::WorkerName;
+use selvedge_project::{ProjectError, WorkerName};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::build::{self, Built};
+use crate::build::{self, BuildError, Built};
 use crate::cli::DevArguments;
 use crate::machine::{self, MachineError};
 use crate::terminal;
@@ -42,6 +42,8 @@ enum DevError {
     Signal(#[source] std::io::Error),
     #[error("two workers are named \"{name}\": {first} and {second}")]
     SameName { name: String, first: PathBuf, second: PathBuf },
+    #[error("{} does not exist: give the file of a worker, or the folder of a project", .path.display())]
+    Missing { path: PathBuf },
     #[error("nothing to serve: every project has an error")]
     Nothing,
 }
@@ -105,6 +107,8 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
                 note_built(source, &one);
                 built.push(one);
             }
+            // More likely mistyped than about to be written.
+            Err(BuildError::Project(ProjectError::NotFound { path })) => return Err(DevError::Missing { path }),
             Err(error) => {
                 let text = terminal::chain(&error);
                 terminal::error(&text);

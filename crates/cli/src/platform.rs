@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use selvedge_control::{SecretsKey, StartFailure, Started, Starter};
+use selvedge_control::{NearestPop, SecretsKey, StartFailure, Started};
 use selvedge_edge::{Attention, Ended, LogRecord, NoInstance, Records};
+use selvedge_fabric::Revision;
 use selvedge_model::{AccountId, Failure, Outcome, VersionRecord, WorkerKey, WorkerName};
 use selvedge_pop::{Fired, Firing, OpenSecret, Replica};
 use selvedge_telemetry::{Metrics, Tails};
@@ -22,10 +23,10 @@ impl OpenSecret for Key {
     }
 }
 
-/// Starts versions at the point of presence in this process.
+/// The point of presence in this process.
 pub struct Here(pub Arc<Replica>);
 
-impl Starter for Here {
+impl NearestPop for Here {
     fn start<'a>(&'a self, version: &'a VersionRecord) -> BoxFuture<'a, Result<Started, StartFailure>> {
         Box::pin(async move {
             match self.0.prepare(version).await {
@@ -43,6 +44,10 @@ impl Starter for Here {
                 }
             }
         })
+    }
+
+    fn served(&self, published: Revision) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.reached(published))
     }
 }
 

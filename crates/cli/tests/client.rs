@@ -9,8 +9,8 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -242,6 +242,63 @@ fn modules_of_every_kind_arrive() {
     project.until("modules", "/", r#"[5,"<p>Grüße</p>",[0,255,13,10],42]"#);
     project.deploy(&["--minify"]);
     project.until("modules", "/", r#"[5,"<p>Grüße</p>",[0,255,13,10],42]"#);
+}
+
+#[test]
+fn a_service_worker_is_deployed_with_its_files_as_globals() {
+    let up = Up::start();
+    let project = Project::new(
+        &up,
+        "listener",
+        "import add from './add.wasm'; import page from './page.html'; import { last } from './last';
+         const sum = (module) => new WebAssembly.Instance(module).exports.add(2, 3);
+         const answer = () => [WORD, sum(ADD), PAGE, [...new Uint8Array(DATA)], sum(add), page, last];
+         addEventListener('fetch', (event) => event.respondWith(Response.json(answer())));",
+    );
+    project.bytes("src/add.wasm", ADD);
+    project.file("src/page.html", "<p>Grüße</p>");
+    project.bytes("src/data.bin", &[0, 255, 13, 10]);
+    project.file("src/last.ts", "import data from './data.bin';\nexport const last: number = new Uint8Array(data)[3];");
+    let globals = json!({
+        "vars": { "WORD": "heard" },
+        "wasm_modules": { "ADD": "src/add.wasm" },
+        "text_blobs": { "PAGE": "src/page.html" },
+        "data_blobs": { "DATA": "src/data.bin" },
+    });
+    project.config("listener", &globals);
+    let answer = |word: &str| format!(r#"["{word}",5,"<p>Grüße</p>",[0,255,13,10],5,"<p>Grüße</p>",10]"#);
+    let plan = project.json(&["deploy", "--dry-run"]);
+    for (name, kind) in [("ADD", "wasm_module"), ("PAGE", "text_blob"), ("DATA", "data_blob")] {
+        assert!(plan["bindings"].as_array().unwrap().contains(&json!({ "name": name, "type": kind })), "{plan}");
+        assert!(plan["modules"].as_array().unwrap().iter().any(|module| module["name"] == name), "{plan}");
+    }
+    project.deploy(&[]);
+    project.until("listener", "/", &answer("heard"));
+    project.deploy(&["--minify", "--var", "WORD:again"]);
+    project.until("listener", "/", &answer("again"));
+    let staged = text(&project.json(&["versions", "upload", "--var", "WORD:staged"])["version_id"]);
+    project.until(&format!("{}-listener", &staged[..8]), "/", &answer("staged"));
+    assert_eq!(project.get("listener", "/"), answer("again"));
+    // What is bound so arrives with the next upload again, or not at all.
+    project.config("listener", &json!({ "vars": { "WORD": "alone" }, "main": "src/alone.js" }));
+    let alone = "addEventListener('fetch', (event) => event.respondWith(new Response(`${WORD} ${typeof ADD}`)));";
+    project.file("src/alone.js", alone);
+    project.deploy(&[]);
+    project.until("listener", "/", "alone undefined");
+
+    project.file("src/index.js", &saying("modules"));
+    project.config("listener", &globals);
+    let refused = project.refused(&["deploy"]);
+    assert_eq!(refused.code, FAILED);
+    assert!(
+        refused.text.contains("`wasm_modules.ADD`") && refused.text.contains("import the file"),
+        "{}",
+        refused.text
+    );
+    project.config("listener", &json!({ "text_blobs": { "PAGE": "src/absent.html" } }));
+    let refused = project.refused(&["deploy"]);
+    assert!(refused.text.contains("`text_blobs.PAGE` is \"src/absent.html\""), "{}", refused.text);
+    assert_eq!(project.get("listener", "/"), "alone undefined");
 }
 
 #[test]
@@ -533,7 +590,12 @@ impl Tail {
     /// Also gives what nobody reads yet.
     fn start_unread(project: &Project<'_>, arguments: &[&str]) -> (Self, ChildStdout) {
         let mut command = project.up.client(project.folder.path());
-        command.arg("tail").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg("tail").args(arguments);
+        Self::run(&mut command)
+    }
+
+    fn run(command: &mut Command) -> (Self, ChildStdout) {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let errors = Arc::new(Mutex::new(String::new()));
@@ -652,6 +714,68 @@ fn a_tail_is_pretty_for_people_and_ends_with_its_reader() {
         left.child.try_wait().unwrap()
     });
     assert_eq!(status.code(), Some(0));
+}
+
+/// A proxy that leads whoever asks for a tunnel to `target`, wherever to; gives its address and what it was asked.
+fn proxy(target: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heads = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, heads) = (stream.unwrap(), Arc::clone(&heads));
+            std::thread::spawn(move || tunnel(stream, target, &heads));
+        }
+    });
+    (address, asked)
+}
+
+fn tunnel(mut client: TcpStream, target: SocketAddr, heads: &Mutex<Vec<String>>) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        client.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    heads.lock().unwrap().push(String::from_utf8(head).unwrap());
+    let server = TcpStream::connect(target).unwrap();
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+    let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    let back = std::thread::spawn(move || pass(back.0, back.1));
+    pass(client, server);
+    back.join().unwrap();
+}
+
+/// Passes on what one side says until it says no more.
+fn pass(mut from: TcpStream, mut to: TcpStream) {
+    // One that is gone hears nothing, and that is its end.
+    let _ = std::io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+#[test]
+fn a_tail_goes_through_the_proxy_that_calls_go_through() {
+    let up = Up::start();
+    let project = Project::new(&up, "far", SPEAKER);
+    project.deploy(&[]);
+    let (proxy, asked) = proxy(up.api);
+    // A name that leads nowhere but through the proxy.
+    let platform = format!("platform.test:{}", up.api.port());
+    let mut command = up.client(project.folder.path());
+    command.env("SELVEDGE_API", format!("http://{platform}")).env("ALL_PROXY", format!("http://me:word@{proxy}"));
+    command.env_remove("NO_PROXY").env_remove("no_proxy").arg("tail");
+    let (mut tail, stdout) = Tail::run(&mut command);
+    collect(stdout, Arc::clone(&tail.output));
+    up.get("far", "/seen");
+    eventually("the tail shows the event", || (tail.seen() == ["GET /seen"]).then_some(()));
+    let asked = asked.lock().unwrap().clone();
+    for head in &asked {
+        assert!(head.starts_with(&format!("CONNECT {platform} HTTP/1.1\r\n")), "{head}");
+        assert!(head.contains(" Basic bWU6d29yZA==\r\n"), "{head}");
+    }
+    assert!(asked.len() > 1, "a call and the stream have a tunnel each: {asked:?}");
+    assert_eq!(tail.stop("-INT").code(), Some(0));
 }
 
 // === servers that are no platform ===

@@ -17,7 +17,33 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use support::{Dev, Folder, ask, children, eventually, raw, resident_kib};
+use support::{Dev, Folder, PATIENCE, ask, children, eventually, finished, raw, resident_kib};
+
+// === files that are not there ===
+
+#[test]
+fn a_file_that_is_not_there_at_the_start_ends_the_program() {
+    let folder = Folder::new();
+    folder.file("here.js", "export default { fetch: () => new Response('here') }");
+    for paths in [&["absent.js"][..], &["here.js", "absent"], &["here.js/absent"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));
+        command.current_dir(folder.path()).env("NO_COLOR", "1").args(["dev", "--port", "0"]).args(paths);
+        let output = finished(&mut command, "", PATIENCE);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{paths:?}: {said}");
+        assert!(said.contains("absent") && said.contains("does not exist: give the file"), "{paths:?}: {said}");
+    }
+}
+
+#[test]
+fn a_file_that_goes_is_said_and_served_again_when_it_is_back() {
+    let (mut dev, folder) = Dev::script("export default { fetch: () => new Response('first') }");
+    assert_eq!(dev.get("/").text(), "first");
+    std::fs::remove_file(folder.path().join("worker.js")).unwrap();
+    dev.wait_output("worker.js does not exist");
+    folder.file("worker.js", "export default { fetch: () => new Response('second') }");
+    eventually("it is served again", || (dev.get("/").text() == "second").then_some(()));
+}
 
 // === handlers that fail ===
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{Dev, Folder};
+use support::{Dev, Folder, eventually};
 
 #[test]
 fn scheduled_handlers_are_told_why_they_run() {
@@ -54,6 +54,35 @@ fn the_service_worker_form_has_events() {
     assert_eq!(dev.get("/").json(), serde_json::json!(["fetch"]));
     assert_eq!(dev.get("/cdn-cgi/handler/scheduled?cron=x&time=7").status, 200);
     assert_eq!(dev.get("/").json(), serde_json::json!(["scheduled", "x", 7]));
+}
+
+#[test]
+fn the_service_worker_form_has_files_as_globals() {
+    let folder = Folder::new();
+    folder.file(
+        "src/index.js",
+        r#"import page from "./page.html"; import data from "./data.bin";
+        const bytes = (buffer) => [...new Uint8Array(buffer)];
+        addEventListener("fetch", (event) => event.respondWith(Response.json(
+          [CODE instanceof WebAssembly.Module, NOTE, bytes(DATA), page, bytes(data)])));"#,
+    );
+    folder.file("src/page.html", "<p>");
+    folder.file("src/data.bin", "\0\u{1}");
+    // The smallest WebAssembly module.
+    folder.file("code.wasm", "\0asm\u{1}\0\0\0");
+    folder.file("note.txt", "Grüße");
+    folder.file(
+        "wrangler.toml",
+        "main = 'src/index.js'\ncompatibility_date = '2025-01-01'\nwasm_modules = { CODE = 'code.wasm' }\n\
+         text_blobs = { NOTE = 'note.txt' }\ndata_blobs = { DATA = 'src/data.bin' }\n",
+    );
+    let mut dev = Dev::start(&[folder.path()], &[]);
+    assert_eq!(dev.get("/").json(), serde_json::json!([true, "Grüße", [0, 1], "<p>", [0, 1]]));
+    folder.file("note.txt", "changed");
+    eventually("the new text is there", || dev.get("/").text().contains("changed").then_some(()));
+
+    folder.file("src/index.js", "export default { fetch() {} }");
+    dev.wait_output("`wasm_modules.CODE` is a global of a worker that calls addEventListener");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::{
     bindings::Taken,
     error::{Location, ProblemKind, ProjectError},
     file::SourceFile,
-    jsonc,
+    globals, jsonc,
     locate::{self, Format, Target},
     name::{CompatibilityDate, EnvironmentName, WorkerName},
     paths::{self, Paths},
@@ -206,8 +206,8 @@ fn resolve(
     project.vars = settings.bindings.vars;
     project.services = settings.bindings.services;
     project.version_metadata = settings.bindings.version_metadata;
+    project.globals = globals::resolve(reader, paths, settings.globals, has_main, taken);
     project.unavailable = settings.bindings.unavailable;
-    project.unavailable.extend(settings.globals);
     project
 }
 

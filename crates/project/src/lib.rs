@@ -28,6 +28,7 @@ mod dotenv;
 mod error;
 mod expand;
 mod file;
+mod globals;
 mod jsonc;
 mod limits;
 mod locate;
@@ -53,8 +54,8 @@ pub use crate::{
     file::FILE_BYTES_MAX,
     name::{BindingName, CompatibilityDate, Cron, EnvironmentName, InvalidDate, InvalidName, WorkerName},
     project::{
-        AssetRoutes, Assets, Build, Bundling, Deploy, Dev, DevAddress, HtmlHandling, Identity, Limits, ModuleRule,
-        ModuleType, NotFoundHandling, Project, Route, RunWorkerFirst, Secret, Service, Var, Zone,
+        AssetRoutes, Assets, Build, Bundling, Deploy, Dev, DevAddress, FileKind, GlobalFile, HtmlHandling, Identity,
+        Limits, ModuleRule, ModuleType, NotFoundHandling, Project, Route, RunWorkerFirst, Secret, Service, Var, Zone,
     },
     unavailable::{BindingKind, UnavailableBinding},
     warning::{Warning, WarningKind},

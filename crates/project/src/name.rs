@@ -113,6 +113,15 @@ impl BindingName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Fails where no part of an upload can have the name: as a file it would lie in another folder.
+    pub(crate) fn check_part(&self) -> Result<(), InvalidName> {
+        allow(&self.0, "anything but spaces, control characters and slashes", |c| !matches!(c, '/' | '\\'))?;
+        if self.0.starts_with('.') {
+            return Err(InvalidName::Start('.'));
+        }
+        Ok(())
+    }
 }
 
 impl FromStr for BindingName {

@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// One worker as its author declared it, in one environment. Paths are absolute, free of symlinks, and existed when
-/// they were read. Binding names are unique over all of `vars`, `secrets`, `services`, `assets`, `version_metadata`
-/// and `unavailable`.
+/// they were read. Binding names are unique over all of `vars`, `secrets`, `services`, `assets`, `version_metadata`,
+/// `globals` and `unavailable`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Project {
@@ -32,6 +32,8 @@ pub struct Project {
     pub services: Vec<Service>,
     pub assets: Option<Assets>,
     pub version_metadata: Option<BindingName>,
+    /// Files that a worker in the service-worker form has as globals.
+    pub globals: Vec<GlobalFile>,
     /// Bindings that are declared but that this version of Selvedge cannot provide yet.
     pub unavailable: Vec<UnavailableBinding>,
     pub limits: Limits,
@@ -74,6 +76,25 @@ pub struct Service {
     pub entrypoint: Option<String>,
     /// What the callee sees as `ctx.props`.
     pub props: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// A file, and the global that a worker in the service-worker form has it as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GlobalFile {
+    pub name: BindingName,
+    pub kind: FileKind,
+    pub path: PathBuf,
+}
+
+/// What a file is to the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A `WebAssembly.Module`.
+    Wasm,
+    /// A string.
+    Text,
+    /// An `ArrayBuffer`.
+    Data,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -261,6 +282,7 @@ impl Project {
             services: Vec::new(),
             assets: None,
             version_metadata: None,
+            globals: Vec::new(),
             unavailable: Vec::new(),
             limits: Limits::default(),
             bundling: Bundling::default(),
@@ -270,6 +292,19 @@ impl Project {
             deploy: Deploy::default(),
             inputs: Vec::new(),
             warnings: Vec::new(),
+        }
+    }
+}
+
+// === impl FileKind ===
+
+impl FileKind {
+    /// The config's key that declares such files.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Wasm => "wasm_modules",
+            Self::Text => "text_blobs",
+            Self::Data => "data_blobs",
         }
     }
 }

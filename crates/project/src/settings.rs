@@ -9,13 +9,14 @@ use crate::{
     deploy::{self, DeploySettings},
     error::{ProblemKind, ProjectError},
     file::SourceFile,
+    globals::{self, GlobalSettings},
     limits,
     name::{CompatibilityDate, Cron, EnvironmentName, WorkerName},
     network,
     project::{Dev, Limits, Route},
     reader::{At, Fields, Placed, Reader, Type},
     tree::{Node, Value},
-    unavailable::{self, UnavailableBinding},
+    unavailable,
     warning::WarningKind,
 };
 
@@ -36,8 +37,8 @@ pub(crate) struct Settings {
     pub(crate) keep_vars: bool,
     pub(crate) define: BTreeMap<String, String>,
     pub(crate) bindings: Bindings,
-    /// Declared at the top level for every environment.
-    pub(crate) globals: Vec<UnavailableBinding>,
+    /// Of the top level.
+    pub(crate) globals: Vec<GlobalSettings>,
     pub(crate) dev: Dev,
     pub(crate) alias: BTreeMap<String, String>,
 }
@@ -162,8 +163,7 @@ fn read_top_level(reader: &mut Reader<'_>, fields: &mut Fields<'_>, top: &mut Se
         top.alias = alias;
     }
     top.keep_vars = fields.get("keep_vars").and_then(|at| reader.boolean(&at)).unwrap_or_default();
-    let globals = unavailable::read_top_level(reader, fields, &mut top.bindings.taken);
-    top.globals = globals;
+    top.globals = globals::read(reader, fields);
     skim(reader, fields, TOP_LEVEL_WITHOUT_EFFECT, TOP_LEVEL_NOT_SUPPORTED);
 }
 

@@ -16,7 +16,7 @@ use crate::{
 pub struct UnavailableBinding {
     pub name: BindingName,
     pub kind: BindingKind,
-    /// What the author wrote of it; of a file, its `path`.
+    /// What the author wrote of it.
     pub fields: Map<String, Json>,
 }
 
@@ -31,7 +31,6 @@ pub enum BindingKind {
     Artifacts,
     Browser,
     D1,
-    DataBlob,
     DispatchNamespace,
     DurableObject,
     Flagship,
@@ -48,12 +47,10 @@ pub enum BindingKind {
     SecretsStore,
     SendEmail,
     Stream,
-    TextBlob,
     Unsafe,
     Vectorize,
     VpcNetwork,
     VpcService,
-    WasmModule,
     WorkerLoader,
     Workflow,
 }
@@ -67,8 +64,6 @@ enum Place {
     One,
     /// `key = { inner = [{ … }] }`, with what else may stand beside `inner`.
     Inside(&'static str, &'static [(&'static str, Type)]),
-    /// `key = { NAME = "path" }`
-    Files,
 }
 
 struct Shape {
@@ -154,38 +149,14 @@ const SHAPES: &[Shape] = {
     ]
 };
 
-/// Globals of the service-worker form; wrangler reads them at the top level only.
-const TOP_LEVEL_SHAPES: &[Shape] = &[
-    shape("wasm_modules", BindingKind::WasmModule, Place::Files, "", &[], &[]),
-    shape("text_blobs", BindingKind::TextBlob, Place::Files, "", &[], &[]),
-    shape("data_blobs", BindingKind::DataBlob, Place::Files, "", &[], &[]),
-];
-
 /// The keys that declare bindings no environment inherits.
 pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
     SHAPES.iter().map(|shape| shape.key)
 }
 
 pub(crate) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>, taken: &mut Taken) -> Vec<UnavailableBinding> {
-    read_shapes(reader, fields, taken, SHAPES)
-}
-
-pub(crate) fn read_top_level(
-    reader: &mut Reader<'_>,
-    fields: &mut Fields<'_>,
-    taken: &mut Taken,
-) -> Vec<UnavailableBinding> {
-    read_shapes(reader, fields, taken, TOP_LEVEL_SHAPES)
-}
-
-fn read_shapes(
-    reader: &mut Reader<'_>,
-    fields: &mut Fields<'_>,
-    taken: &mut Taken,
-    shapes: &'static [Shape],
-) -> Vec<UnavailableBinding> {
     let mut found = Vec::new();
-    for shape in shapes {
+    for shape in SHAPES {
         if let Some(at) = fields.get(shape.key) {
             found.extend(read_shape(reader, &at, taken, shape).unwrap_or_default());
         }
@@ -215,16 +186,6 @@ fn read_shape(
                 fields.get(inner).and_then(|at| reader.each(&at, |reader, at| binding(reader, at, taken, shape)));
             fields.finish(reader);
             bindings
-        }
-        Place::Files => {
-            let entries = reader.entries(at)?;
-            let files = entries.iter().filter_map(|(entry, at)| {
-                let path = reader.text(at)?;
-                let name = reader.key_name(entry, at)?;
-                let fields = Map::from_iter([("path".to_owned(), Json::String(path))]);
-                taken.take(reader, at, &name).then_some(UnavailableBinding { name, kind: shape.kind, fields })
-            });
-            Some(files.collect())
         }
     }
 }
@@ -262,7 +223,6 @@ impl BindingKind {
             Self::Artifacts => "Artifacts",
             Self::Browser => "Browser Rendering",
             Self::D1 => "D1 database",
-            Self::DataBlob => "data blob",
             Self::DispatchNamespace => "dispatch namespace",
             Self::DurableObject => "Durable Object namespace",
             Self::Flagship => "Flagship",
@@ -279,12 +239,10 @@ impl BindingKind {
             Self::SecretsStore => "Secrets Store secret",
             Self::SendEmail => "email sender",
             Self::Stream => "Stream",
-            Self::TextBlob => "text blob",
             Self::Unsafe => "unsafe binding",
             Self::Vectorize => "Vectorize index",
             Self::VpcNetwork => "VPC network",
             Self::VpcService => "VPC service",
-            Self::WasmModule => "Wasm module",
             Self::WorkerLoader => "worker loader",
             Self::Workflow => "workflow",
         }

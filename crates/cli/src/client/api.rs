@@ -343,7 +343,7 @@ fn shown(text: &str) -> String {
 }
 
 /// Whether a URL leads to this machine.
-fn is_here(url: &Url) -> bool {
+pub fn is_here(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::error::ClientError;
 use super::fields::text_at;
 use super::prepare::Prepared;
+use crate::sources;
 
 /// The bindings of a version. `provisioned` has those whose resource was made or found for them.
 pub fn bindings(prepared: &Prepared, provisioned: &[Value]) -> Result<Vec<Value>, ClientError> {
@@ -33,6 +34,9 @@ pub fn bindings(prepared: &Prepared, provisioned: &[Value]) -> Result<Vec<Value>
     }
     if let Some(name) = &project.version_metadata {
         bindings.push(json!({ "name": name.as_str(), "type": "version_metadata" }));
+    }
+    for (name, kind) in prepared.bundle.iter().flat_map(sources::globals) {
+        bindings.push(json!({ "name": name, "type": kind, "part": name }));
     }
     for binding in &project.unavailable {
         let made = provisioned.iter().find(|made| text_at(made, "/name") == binding.name.as_str());
@@ -110,7 +114,7 @@ fn resource(project: &Project, binding: &UnavailableBinding) -> Result<Value, Cl
     }
     let Some((kind, keys)) = shape(binding.kind) else {
         return Err(ClientError::Usage(format!(
-            "{}: `{name}` is a {}, which cannot be uploaded: import the file in the worker instead",
+            "{}: `{name}` is a {}, of which this client does not know how it is uploaded",
             project.name, binding.kind
         )));
     };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::sources::SourceError;
 use crate::terminal;
 
 /// One of the problems that the API names.
@@ -22,8 +23,8 @@ pub enum ClientError {
     Usage(String),
     #[error(transparent)]
     Project(#[from] selvedge_project::ProjectError),
-    #[error("{}", .0.report())]
-    Bundle(selvedge_bundle::BundleError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error("the assets cannot be deployed")]
     Assets(#[from] selvedge_assets::AssetsError),
     #[error("{}", .path.display())]
@@ -58,6 +59,8 @@ pub enum ClientError {
     Missing(String),
     #[error("{worker} serves the new version {version}, but not all that leads to it could be set")]
     Triggers { worker: String, version: String, source: Box<ClientError> },
+    #[error("the proxy {proxy} does not lead to {target}")]
+    Proxy { proxy: String, target: String, source: std::io::Error },
     #[error("the log stream broke")]
     Tail(#[source] Box<tungstenite::Error>),
     #[error("nothing was done")]
@@ -102,7 +105,7 @@ impl ClientError {
     /// Whether the same may go well a little later.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Tail(_) | Self::Unreachable { .. } => true,
+            Self::Tail(_) | Self::Proxy { .. } | Self::Unreachable { .. } => true,
             error => error.status().is_some_and(|status| status == 429 || status >= 500),
         }
     }
@@ -128,6 +131,7 @@ impl ClientError {
             Self::Unreachable { source, .. } => return Some(unreachable_advice(source).to_owned()),
             Self::NotApi { .. } => "is --api (or SELVEDGE_API) the address of the API? Workers answer elsewhere",
             Self::BadUrl { .. } => "give one such as http://127.0.0.1:8788 or https://api.example.com",
+            Self::Proxy { .. } => "ALL_PROXY, HTTPS_PROXY or HTTP_PROXY names it; NO_PROXY names hosts that need none",
             Self::Tail(_) => "run `selvedge tail` again",
             Self::Triggers { source, .. } => {
                 let advice = source.advice().map(|advice| format!("{advice}; "));

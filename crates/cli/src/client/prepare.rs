@@ -180,17 +180,16 @@ fn warn_of_limits(project: &Project, console: &Console) {
 }
 
 fn bundle(project: &Project, console: &Console) -> Result<Option<Bundle>, ClientError> {
-    let Some(main) = &project.main else {
+    if project.main.is_none() {
         return Ok(None);
-    };
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
-    let options = sources::bundle_options(project, main, Mode::Production);
     let spinner = console.spinner("bundling");
-    let bundle = runtime.block_on(selvedge_bundle::bundle(&options));
+    let bundle = runtime.block_on(sources::bundle(project, Mode::Production));
     spinner.finish();
-    let bundle = bundle.map_err(ClientError::Bundle)?;
-    for warning in &bundle.warnings {
+    let bundle = bundle?;
+    for warning in bundle.iter().flat_map(|bundle| &bundle.warnings) {
         console.warning(warning);
     }
-    Ok(Some(bundle))
+    Ok(bundle)
 }

@@ -1,7 +1,7 @@
 //! `selvedge tail`: what a worker does, as it does it.
 
 use std::io::ErrorKind;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,12 +12,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tungstenite::client::IntoClientRequest;
-use tungstenite::http::{HeaderValue, Uri};
+use tungstenite::handshake::client::Request;
+use tungstenite::http::HeaderValue;
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{Connector, HandshakeError, Message, WebSocket, client_tls_with_config};
 
 use super::api::{Body, CONNECT_TIME_MAX, Call};
 use super::console::{Console, line, next_document};
+use super::dial::dial;
 use super::error::ClientError;
 use super::fields::{at, each_at, text_at};
 use super::place::PlaceArguments;
@@ -162,7 +164,7 @@ fn stream(
 ) -> Result<End, ClientError> {
     let opened = open(worker, filters)?;
     let tls = worker.place.api.tls()?;
-    let mut socket = connect(&opened.url, tls).map_err(|error| ClientError::Tail(Box::new(error)))?;
+    let mut socket = connect(&opened.url, tls)?;
     console.progress(&format!("following {}; Ctrl-C ends it", worker.name));
     let end = follow(&mut socket, stop, |text| show(text, format))?;
     if matches!(end, End::Asked) {
@@ -262,10 +264,19 @@ fn open(worker: &Worker, filters: &Value) -> Result<Opened, ClientError> {
     })
 }
 
-fn connect(url: &str, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Socket, tungstenite::Error> {
-    let mut request = url.into_client_request()?;
+fn connect(url: &str, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Socket, ClientError> {
+    let broken = |error| ClientError::Tail(Box::new(error));
+    let mut request = url.into_client_request().map_err(broken)?;
     request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(PROTOCOL));
     let stream = dial(request.uri())?;
+    shake_hands(request, stream, tls).map_err(broken)
+}
+
+fn shake_hands(
+    request: Request,
+    stream: TcpStream,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Result<Socket, tungstenite::Error> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(CONNECT_TIME_MAX))?;
     stream.set_write_timeout(Some(CONNECT_TIME_MAX))?;
@@ -283,19 +294,6 @@ fn connect(url: &str, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Socket, 
         stream.set_read_timeout(Some(LOOK_INTERVAL))?;
     }
     Ok(socket)
-}
-
-fn dial(uri: &Uri) -> std::io::Result<TcpStream> {
-    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("wss") { 443 } else { 80 });
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let mut failed = std::io::Error::from(ErrorKind::NotFound);
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIME_MAX) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
 }
 
 /// Shows events until the stream ends. `show` says whether somebody still reads.

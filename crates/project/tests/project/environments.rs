@@ -142,10 +142,11 @@ fn top_level_keys_hold_in_every_environment() {
     let folder = Folder::toml(
         "main = 'index.js'\ncompatibility_date = '2025-01-01'\nalias = { a = 'b' }\n\
          wasm_modules = { CODE = 'code.wasm' }\n[env.staging]\n",
-    );
+    )
+    .file("code.wasm", "");
     let staging = folder.load_env("staging");
     assert_eq!(staging.bundling.alias["a"], "b");
-    assert_eq!(staging.unavailable[0].name.as_str(), "CODE");
+    assert_eq!(staging.globals[0].name.as_str(), "CODE");
     assert_eq!(folder.warnings(&staging), Vec::<String>::new());
 }
 

@@ -6,6 +6,7 @@
 mod config;
 mod deploy;
 mod environments;
+mod globals;
 mod mistakes;
 mod secrets;
 mod support;
