@@ -94,7 +94,7 @@ async fn account(parts: &mut Parts, state: &Arc<ApiState>) -> Result<Option<Acco
 }
 
 /// The token of a request: `Authorization: Bearer TOKEN`, or `X-Auth-Key: TOKEN` with any `X-Auth-Email`.
-fn token(headers: &HeaderMap) -> Result<&str, ApiError> {
+pub(crate) fn token(headers: &HeaderMap) -> Result<&str, ApiError> {
     let missing = "Authentication error: the request has no API token; send the header `Authorization: Bearer TOKEN` \
                    (wrangler does, with CLOUDFLARE_API_TOKEN set)";
     let token = match headers.get(header::AUTHORIZATION) {

@@ -4,29 +4,27 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytes::{Buf, BytesMut};
 use http::{HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
-use tokio::time::Sleep;
 use tower_service::Service;
 
 use crate::body::{Pace, paced};
 use crate::error::{ApiError, code};
 use crate::secure::{Io, Secure};
+use crate::stream::{Stream, bare_answer};
 use crate::throttle::network;
 
 /// The most that a request's head may take: 64 KiB.
@@ -37,8 +35,6 @@ const ADDRESS_CONNECTIONS_MAX: u32 = 512;
 const H2_STREAMS_MAX: u32 = 64;
 /// How often an HTTP/2 client is asked whether it is still there, and how long it may think.
 const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
-/// How an HTTP/2 connection begins, and no request of HTTP/1.1.
-const H2_PREFACE: &[u8; 3] = b"PRI";
 /// How long a client that was too slow has for taking the answer that says so.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -183,6 +179,12 @@ async fn serve(mut serving: Serving, stream: Box<dyn Io>, client: SocketAddr, tl
             Some(parts) => farewell(parts.io.into_inner()).await,
             None => Ok(()),
         },
+        Err(error) if error.is_parse() => {
+            if let Some(parts) = connection.into_parts() {
+                linger(parts.io.into_inner()).await;
+            }
+            Err(io::Error::other(error))
+        }
         ended => ended.map_err(io::Error::other),
     }
 }
@@ -228,116 +230,28 @@ fn head_bytes(parts: &http::request::Parts) -> usize {
     parts.headers.iter().fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len() + 4)
 }
 
+/// Takes what a refused client still sends, for a while: a connection that is closed before would be reset, and the answer
+/// lost.
+async fn linger(mut stream: Stream) {
+    let taking = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    // Whatever comes of it: the client has been told.
+    let _ = tokio::time::timeout(FAREWELL_TIME_MAX, taking).await;
+}
+
 /// Tells a client that it was too slow with a request's head, if it began one.
 async fn farewell(mut stream: Stream) -> io::Result<()> {
-    if !stream.asked {
+    if !stream.has_asked() {
         return Ok(());
     }
-    let body = format!(
-        "{{\"success\":false,\"errors\":[{{\"code\":{},\"message\":\"the request's head came too slowly\"}}],\
-         \"messages\":[],\"result\":null}}",
-        code::TOO_SLOW
-    );
-    let answer = format!(
-        "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: \
-         {}\r\n\r\n{body}",
-        body.len()
-    );
+    let answer = bare_answer(StatusCode::REQUEST_TIMEOUT, code::TOO_SLOW, "the request's head came too slowly");
     let telling = async {
-        stream.write_all(answer.as_bytes()).await?;
+        stream.write_all(&answer).await?;
         stream.shutdown().await
     };
     tokio::time::timeout(FAREWELL_TIME_MAX, telling).await.map_err(io::Error::other)?
-}
-
-/// A client's stream whose first bytes were looked at. It fails once the client takes nothing of what is sent for too long:
-/// an answer that nobody reads would be held for ever.
-struct Stream {
-    stream: Box<dyn Io>,
-    /// What was looked at and not read yet.
-    first: BytesMut,
-    /// The client sent something since it was last told something.
-    asked: bool,
-    /// How long the client may take nothing.
-    patience: Duration,
-    /// When that is over, while it takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl Stream {
-    fn new(stream: Box<dyn Io>, patience: Duration) -> Self {
-        Self { stream, first: BytesMut::new(), asked: false, patience, stalled: None }
-    }
-
-    /// What came of sending.
-    fn sent<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.stalled = None;
-            return polled;
-        }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer")))
-    }
-
-    /// Whether the client begins to speak HTTP/2.
-    async fn sniff(&mut self) -> io::Result<bool> {
-        while self.first.len() < H2_PREFACE.len() && H2_PREFACE.starts_with(&self.first) {
-            if self.stream.read_buf(&mut self.first).await? == 0 {
-                return Ok(false);
-            }
-            self.asked = true;
-        }
-        Ok(self.first.starts_with(H2_PREFACE))
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.first.is_empty() {
-            let length = self.first.len().min(buffer.remaining());
-            buffer.put_slice(self.first.get(..length).unwrap_or_default());
-            self.first.advance(length);
-            return Poll::Ready(Ok(()));
-        }
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.asked |= buffer.filled().len() > before;
-        polled
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.asked = false;
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.sent(cx, polled)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.asked = false;
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.sent(cx, polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        self.sent(cx, polled)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.sent(cx, polled)
-    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub mod code {
     pub const UNSUPPORTED_MEDIA: u32 = 10_415;
     /// Too many requests.
     pub const TOO_MANY: u32 = 10_429;
+    /// The head of the request is not HTTP.
+    pub const BAD_HEAD: u32 = 10_400;
     /// The head of the request is larger than allowed.
     pub const HEAD_TOO_LARGE: u32 = 10_431;
     /// Our own fault.

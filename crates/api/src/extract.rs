@@ -1,9 +1,11 @@
 //! What handlers take from a request, checked: a refusal says what is wrong with what.
 
+use std::borrow::Cow;
+
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, RawPathParams, Request};
 use http::request::Parts;
 use selvedge_control::ControlError;
-use selvedge_model::WorkerName;
+use selvedge_model::{WorkerName, check_json};
 use serde::de::DeserializeOwned;
 
 use crate::body::read_whole;
@@ -11,6 +13,8 @@ use crate::error::ApiError;
 
 /// The largest body of JSON, in bytes: 1 MiB.
 const JSON_BYTES_MAX: usize = 1024 * 1024;
+/// The most that an error shows of its beginning, and of its end, in characters: between them it may quote the body.
+const SHOWN_CHARS_MAX: usize = 200;
 
 /// Parameters of the path.
 pub struct Named<T>(pub T);
@@ -103,6 +107,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for SecretJson<T> {
 
 /// Reads JSON that holds secrets.
 pub fn secret_json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, ApiError> {
+    check(bytes, what)?;
     serde_json::from_slice(bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let kind = match error.classify() {
@@ -119,20 +124,33 @@ pub fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, ApiError
         let message = format!("{what} is not UTF-8: byte {} is not part of any character", error.valid_up_to());
         return Err(ApiError::bad_body(message));
     }
+    check(bytes, what)?;
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let refused = |error: &serde_json::Error, path: &str| {
-        let hint = if error.to_string().starts_with("recursion limit") {
-            "; it is nested deeper than 128 levels, which nothing here needs"
-        } else {
-            ""
-        };
-        let at = if path == "." { String::new() } else { format!(" at `{path}`") };
-        ApiError::bad_body(format!("{what} is not the JSON that is needed{at}: {error}{hint}"))
+        let at = if path == "." { String::new() } else { format!(" at `{}`", shortened(path)) };
+        ApiError::bad_body(format!("{what} is not the JSON that is needed{at}: {}", shortened(&error.to_string())))
     };
     let value = serde_path_to_error::deserialize(&mut reader)
         .map_err(|error| refused(error.inner(), &error.path().to_string()))?;
     reader.end().map_err(|error| refused(&error, "."))?;
     Ok(value)
+}
+
+/// Refuses JSON that is not to be read at all. Nothing of it is shown.
+fn check(bytes: &[u8], what: &str) -> Result<(), ApiError> {
+    check_json(bytes).map_err(|error| ApiError::bad_body(format!("{what} is not taken: {error}")))
+}
+
+/// A text, or its beginning and its end.
+fn shortened(text: &str) -> Cow<'_, str> {
+    let head = text.char_indices().nth(SHOWN_CHARS_MAX).map(|(at, _)| at);
+    let tail = text.char_indices().rev().nth(SHOWN_CHARS_MAX - 1).map(|(at, _)| at);
+    match (head, tail) {
+        (Some(head), Some(tail)) if head < tail => {
+            Cow::Owned(format!("{}…{}", text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default()))
+        }
+        _ => Cow::Borrowed(text),
+    }
 }
 
 #[cfg(test)]
@@ -165,9 +183,27 @@ mod tests {
     }
 
     #[test]
-    fn nesting_without_end_is_refused() {
+    fn what_must_not_be_read_is_refused() {
         let deep = "[".repeat(100_000);
-        let error = json::<serde_json::Value>(deep.as_bytes(), "metadata").unwrap_err();
-        assert!(error.message.contains("128 levels"), "{}", error.message);
+        let private = r#"{"$serde_json::private::RawValue":"hush"}"#;
+        for (text, said) in [(deep.as_str(), "64 levels"), (private, "at byte 1 a name begins with")] {
+            let error = json::<serde_json::Value>(text.as_bytes(), "metadata").unwrap_err();
+            assert!(error.message.contains(said), "{}", error.message);
+            let error = secret_json::<serde_json::Value>(text.as_bytes(), "metadata").unwrap_err();
+            assert!(error.message.contains(said) && !error.message.contains("hush"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn an_error_quotes_a_large_body_in_part() {
+        let large = "x".repeat(1_000_000);
+        for body in [format!(r#"{{"list":"{large}"}}"#), format!(r#"{{"list":[{{"{large}":1}}]}}"#)] {
+            let error = json::<Sample>(body.as_bytes(), "the body").unwrap_err();
+            assert!(error.message.len() < 1_000 && error.message.contains("column"), "{}", error.message.len());
+        }
+        assert_eq!(shortened("ä"), "ä");
+        let (whole, more) = ("ä".repeat(400), "ä".repeat(401));
+        assert_eq!(shortened(&whole), whole);
+        assert_eq!(shortened(&more), format!("{0}…{0}", "ä".repeat(200)));
     }
 }

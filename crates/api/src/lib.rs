@@ -26,6 +26,7 @@ mod secure;
 mod server;
 mod socket;
 mod state;
+mod stream;
 mod throttle;
 mod turns;
 mod upload;

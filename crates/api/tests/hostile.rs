@@ -94,8 +94,29 @@ async fn a_client_that_takes_no_answer_is_ended() {
 async fn a_head_that_is_too_large_is_refused() {
     let platform = Platform::start().await;
     let large = format!("x-large: {}\r\n", "y".repeat(70_000));
-    let (status, _) = raw(&platform, head(&platform, "GET", "/client/v4/user", &large).as_bytes()).await;
-    assert_eq!(status, 431);
+    let (status, body) = raw(&platform, head(&platform, "GET", "/client/v4/user", &large).as_bytes()).await;
+    assert_eq!((status, &body["success"], &body["errors"][0]["code"]), (431, &false.into(), &10_431.into()), "{body}");
+    let many = "x: y\r\n".repeat(1_000);
+    let (status, body) = raw(&platform, head(&platform, "GET", "/client/v4/user", &many).as_bytes()).await;
+    assert_eq!((status, &body["errors"][0]["code"]), (431, &10_431.into()), "{body}");
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_told_so_in_the_envelope() {
+    let platform = Platform::start().await;
+    let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(66_000));
+    for (sent, expected) in [
+        ("\x16\x03\x01 a handshake of TLS\r\n\r\n", 400),
+        ("GET / HTTP/9.9\r\nhost: x\r\n\r\n", 400),
+        ("GET /client/v4/user HTTP/1.1\r\nhost x\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nno length\r\n", 404),
+        (&long, 431),
+    ] {
+        let (status, body) = raw(&platform, sent.as_bytes()).await;
+        assert_eq!((status, &body["success"]), (expected, &false.into()), "{:.60}: {body}", sent);
+        assert!(body["errors"][0]["message"].is_string(), "{body}");
+    }
 }
 
 #[tokio::test]
@@ -178,6 +199,10 @@ fn uploads() -> Vec<Refused> {
     let mut truncated = whole.clone();
     truncated.truncate(whole.len() - 20);
     let binding = |binding: &str| with(&format!(r#"{{"main_module":"index.js","bindings":[{binding}]}}"#));
+    let inherited = |at: u8| {
+        format!(r#"{{"name":"I{at}","type":"inherit","version_id":"00000000-0000-4000-8000-00000000000{at}"}}"#)
+    };
+    let inherited = (0..9).map(inherited).collect::<Vec<_>>().join(",");
     vec![
         Refused(truncated, form, 400, "cut off"),
         Refused(whole.clone(), "multipart/form-data; boundary=other", 400, "boundary"),
@@ -188,7 +213,7 @@ fn uploads() -> Vec<Refused> {
         Refused(Form::new().file("index.js", module, b"1").finish(), form, 400, "no part named `metadata`"),
         Refused(with("{"), form, 400, "metadata"),
         Refused(with("null"), form, 400, "metadata"),
-        Refused(with(&deep), form, 400, "128 levels"),
+        Refused(with(&deep), form, 400, "64 levels"),
         Refused(with(r#"{"main_module":"other.js"}"#), form, 400, "\\\"other.js\\\""),
         Refused(
             with(r#"{"main_module":"index.js","compatibility_date":"yesterday"}"#),
@@ -209,6 +234,7 @@ fn uploads() -> Vec<Refused> {
         Refused(binding(r#"{"name":"A","type":"service","service":"NOT A NAME"}"#), form, 400, "bindings[0]"),
         Refused(binding(r#"{"name":"A","type":"service","service":"no-such-worker"}"#), form, 400, "no-such-worker"),
         Refused(binding(r#"{"name":"A","type":"inherit"}"#), form, 400, "inherit binding 'A' is invalid"),
+        Refused(binding(&inherited), form, 400, "8 versions at most"),
         Refused(binding(r#"{"name":"A","type":"assets"},{"name":"A","type":"version_metadata"}"#), form, 400, "A"),
         Refused(Form::new().field("metadata", metadata).field("metadata", metadata).finish(), form, 400, "two parts"),
         Refused(named("index.js"), form, 400, "two parts"),
@@ -338,4 +364,62 @@ async fn who_fails_again_and_again_waits_and_a_good_token_does_not() {
     assert_eq!(reply.refused(429), 10429);
     assert!(reply.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap() <= 60);
     platform.get("/client/v4/user").await.result();
+}
+
+#[tokio::test]
+async fn nesting_is_kept_as_far_as_it_can_be_read_again() {
+    let platform = Platform::start().await;
+    let path = platform.path("/queues");
+    let body = |name: &str, levels: usize| {
+        // The body itself is a level, and so are the settings.
+        let lists = format!("{}{}", "[".repeat(levels - 2), "]".repeat(levels - 2));
+        format!(r#"{{"queue_name":"{name}","settings":{{"x":{lists}}}}}"#)
+    };
+    let send = |body: String| {
+        let request = platform.request("POST", &path, Some(&platform.token));
+        platform.send(request.body(Full::from(body)).unwrap())
+    };
+    send(body("deep", 64)).await.result();
+    let before = platform.log_end().await;
+    for levels in [65, 124, 126, 200] {
+        let reply = send(body("deeper", levels)).await;
+        assert_eq!(reply.refused(400), 10001, "{levels}");
+        assert!(reply.text().contains("64 levels"), "{}", reply.text());
+    }
+    assert_eq!(platform.log_end().await, before);
+    send(body("after", 3)).await.result();
+    assert_eq!(platform.get(&path).await.result().as_array().unwrap().len(), 2);
+}
+
+/// What serde_json takes for a text of JSON within JSON, `times` within itself: each would be read on the same stack.
+fn texts_within_texts(times: usize) -> String {
+    let mut text = "1".to_owned();
+    for _ in 0..times {
+        let quoted = text.replace('\\', "\\u005c").replace('"', "\\u0022");
+        let (open, close) = ("[".repeat(60), "]".repeat(60));
+        text = format!(r#"{open}{{"$serde_json::private::RawValue":"{quoted}"}}{close}"#);
+    }
+    text
+}
+
+#[tokio::test]
+async fn json_of_texts_within_texts_ends_nothing() {
+    let platform = Platform::start().await;
+    let before = platform.log_end().await;
+    let texts = texts_within_texts(200);
+    for (method, rest, body) in [
+        ("POST", "/queues", format!(r#"{{"queue_name":"q","settings":{{"x":{texts}}}}}"#)),
+        ("PATCH", "/workers/scripts/w/script-settings", format!(r#"{{"observability":{texts}}}"#)),
+        ("PATCH", "/workers/scripts/w/settings", format!(r#"{{"limits":{texts}}}"#)),
+        ("POST", "/workers/scripts/w/tails", format!(r#"{{"filters":{texts}}}"#)),
+    ] {
+        let request = platform.request(method, &platform.path(rest), Some(&platform.token));
+        let reply = platform.send(request.body(Full::from(body)).unwrap()).await;
+        assert_eq!(reply.refused(400), 10001, "{rest}");
+        assert!(reply.text().contains("$serde_json"), "{}", reply.text());
+    }
+    let metadata = format!(r#"{{"main_module":"index.js","placement":{texts}}}"#);
+    let form = Form::new().field("metadata", &metadata).file("index.js", "application/javascript+module", b"1");
+    platform.form("PUT", &platform.path("/workers/scripts/w"), form).await.refused(400);
+    assert_eq!(platform.log_end().await, before);
 }

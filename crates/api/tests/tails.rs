@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use selvedge_model::{Outcome, ScriptVersion, Trace, TraceOf};
+use selvedge_model::{ExecutionModel, Outcome, ScriptVersion, Trace, TraceOf};
 use serde_json::{Value, json};
 use support::Platform;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,10 +25,13 @@ fn trace(platform: &Platform, outcome: Outcome) -> Trace {
         request_id: "r".into(),
         outcome,
         script_name: "tailed".into(),
-        script_version: ScriptVersion { id: version },
+        script_version: ScriptVersion { id: version, tag: None, message: None },
+        script_tags: Vec::new(),
         entrypoint: None,
+        execution_model: ExecutionModel::Stateless,
         exceptions: Vec::new(),
         logs: Vec::new(),
+        diagnostics_channel_events: Vec::new(),
         event_timestamp: 0,
         event: None,
         cpu_time: 0,

@@ -97,6 +97,47 @@ fn hosts_lead_to_their_workers() {
     assert_eq!(dev.get_of("worker", "/x").text(), "GET /x 0");
 }
 
+/// What serde_json would take for a text of JSON, with another in it, and so on: read at once, they overflow a stack.
+const NESTED: &str = r#"
+const name = "$serde_json::private::RawValue";
+function nested() {
+  let text = "1";
+  for (let i = 0; i < 50; i++) {
+    const quoted = text.replaceAll("\\", "\\u005c").replaceAll('"', "\\u0022");
+    text = "[".repeat(120) + `{"${name}":"${quoted}"}` + "]".repeat(120);
+  }
+  return { [name]: text };
+}
+export default {
+  async fetch(request) {
+    const { pathname } = new URL(request.url);
+    if (pathname === "/log") console.log(nested());
+    if (pathname === "/cf") {
+      return await fetch("http://world.test/", { cf: nested() }).catch((error) => new Response(error.message));
+    }
+    return new Response("well");
+  },
+};"#;
+
+#[test]
+fn json_that_a_worker_makes_ends_nobody_elses_process() {
+    let (dev, _folder) = Dev::script(NESTED);
+    assert_eq!(dev.get("/log").text(), "well");
+    let refused = dev.get("/cf").text();
+    assert!(refused.contains("is not taken"), "{refused}");
+    assert_eq!(dev.get("/").text(), "well");
+}
+
+#[test]
+fn a_name_that_no_host_has_is_refused() {
+    let (dev, _folder) = Dev::script(ECHO);
+    for host in [format!("{}.localhost", "-".repeat(60_000)), "localhost:99999".to_owned(), "a..localhost".to_owned()] {
+        let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        assert_eq!(status(&raw(dev.address, request.as_bytes(), |_| false)), 400, "{host:.40}");
+    }
+    assert_eq!(dev.get("/well").text(), "GET /well 0");
+}
+
 #[test]
 fn http_2_with_prior_knowledge_is_spoken() {
     let (dev, _folder) = Dev::script(ECHO);

@@ -12,11 +12,12 @@ mod support;
 use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::up::{Up, client};
-use support::{PATIENCE, ask_host};
+use support::{PATIENCE, ask_host, collect};
 
 fn saying(text: &str) -> String {
     format!("export default {{ fetch() {{ return new Response({text:?}); }} }};")
@@ -48,6 +49,18 @@ fn the_first_start_makes_an_account_and_a_token_and_says_what_is_next() {
     up.start_again();
     assert!(!up.output()[before..].contains(&up.token), "a token is shown once");
     up.well("GET", "/user/tokens/verify", None);
+}
+
+#[test]
+fn what_the_api_acknowledged_is_what_the_edge_serves() {
+    let up = Up::start();
+    for round in 0..50 {
+        let text = format!("round {round}");
+        up.deploy("turns", &json!({}), &saying(&text));
+        assert_eq!(up.get("turns", "/").text(), text);
+    }
+    up.well("DELETE", &up.script_path("turns"), None);
+    assert_eq!(up.get("turns", "/").status, 404);
 }
 
 #[test]
@@ -247,6 +260,86 @@ fn a_tail_worker_is_told_what_became_of_events() {
     assert_eq!(event["exceptions"][0]["name"], "RangeError");
     assert_eq!(event["logs"][0]["message"], json!(["said", { "a": 1 }]));
     assert!(event["event"]["request"]["url"].as_str().unwrap().ends_with("/x?y=1"));
+}
+
+/// A tail worker that keeps what it is told, and what each request was before it was redacted.
+const LISTENER: &str = "const heard = [];
+    const all = ({ url, method, headers, cf }) => ({ url, method, headers, cf });
+    export default {
+        fetch() { return Response.json(heard); },
+        tail(events) {
+            for (const item of events) heard.push({ item, unredacted: all(item.event.request.getUnredacted()) });
+        },
+    };";
+
+#[test]
+fn a_tail_shows_no_credentials_and_a_tail_worker_may_have_them() {
+    let up = Up::start();
+    up.deploy("listener", &json!({}), LISTENER);
+    let metadata = json!({
+        "tail_consumers": [{ "service": "listener" }],
+        "tags": ["team:looms"],
+        "annotations": { "workers/tag": "v1", "workers/message": "the first" },
+        "compatibility_flags": ["nodejs_compat"],
+    });
+    let source = "import { channel } from 'node:diagnostics_channel';
+        export default { fetch() { channel('threads').publish({ count: 2 }); return new Response('spoke'); } };";
+    up.deploy("speaker", &metadata, source);
+    let mut tail = up.client(up.data.path());
+    let mut tail = tail.args(["tail", "speaker"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (shown, said) = <(Arc<Mutex<String>>, Arc<Mutex<String>>)>::default();
+    collect(tail.stdout.take().unwrap(), Arc::clone(&shown));
+    collect(tail.stderr.take().unwrap(), Arc::clone(&said));
+    until("the tail is connected", || said.lock().unwrap().contains("following"));
+
+    let key = "0123456789abcdef0123456789abcdef";
+    let headers = [
+        ("authorization", "Bearer opensesame"),
+        ("cookie", "session=opensesame"),
+        ("proxy-authorization", "Basic opensesame"),
+        ("x-kind", "plain"),
+    ];
+    let host = format!("speaker.localhost:{}", up.http.port());
+    assert_eq!(up.ask("GET", &host, &format!("/doors/{key}?a=1"), &headers, &[]).text(), "spoke");
+
+    // An event is a line.
+    until("the tail shows it", || shown.lock().unwrap().contains('\n'));
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    let shown = shown.lock().unwrap().clone();
+    assert!(!shown.contains("opensesame") && !shown.contains(key), "{shown}");
+    let shown: Value = serde_json::from_str(shown.trim()).unwrap();
+    assert_eq!(shown.get("unredacted"), None);
+    let mut heard = Value::Null;
+    until("the tail worker is told", || {
+        heard = up.get("listener", "/").json()[0].clone();
+        !heard.is_null()
+    });
+    let item = &heard["item"];
+    assert!(!item.to_string().contains("opensesame") && !item.to_string().contains(key), "{item}");
+    for told in [item, &shown] {
+        let request = &told["event"]["request"];
+        assert_eq!(request["url"], format!("http://{host}/doors/REDACTED?a=1"));
+        assert_eq!(request["headers"]["authorization"], "REDACTED");
+        assert_eq!(request["headers"]["cookie"], "REDACTED");
+        assert_eq!(request["headers"]["x-kind"], "plain");
+        assert_eq!(told["event"]["response"]["status"], 200);
+        let version = &told["scriptVersion"];
+        assert_eq!((&version["tag"], &version["message"]), (&json!("v1"), &json!("the first")));
+        assert_eq!(told["scriptTags"], json!(["team:looms"]));
+        assert_eq!(told["executionModel"], "stateless");
+        let published = &told["diagnosticsChannelEvents"][0];
+        assert_eq!((&published["channel"], &published["message"]), (&json!("threads"), &json!({ "count": 2 })));
+    }
+    let unredacted = &heard["unredacted"];
+    assert_eq!(unredacted["url"], format!("http://{host}/doors/{key}?a=1"));
+    assert_eq!(unredacted["headers"]["authorization"], "Bearer opensesame");
+    assert_eq!(unredacted["headers"]["cookie"], "session=opensesame");
+    assert_eq!(unredacted["headers"]["x-kind"], "plain");
+    // What is for the edge alone the worker was not given either.
+    assert_eq!(unredacted["headers"].get("proxy-authorization"), None);
+    assert_eq!((&unredacted["method"], &unredacted["cf"]), (&json!("GET"), &item["event"]["request"]["cf"]));
+    assert!(!up.output().contains("opensesame"), "the platform does not log them");
 }
 
 #[test]

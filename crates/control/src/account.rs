@@ -60,34 +60,29 @@ impl Control {
         let id = random_id();
         let account: AccountId =
             id.parse().map_err(|_| ControlError::invalid("account", "its id could not be made"))?;
-        self.core
-            .command(By::caller(caller), move |view, at_ms| {
-                if view.count_accounts()? >= ACCOUNTS_MAX {
-                    return Err(ControlError::TooMany { what: "accounts", count_max: ACCOUNTS_MAX });
+        self.carry_out(By::caller(caller), move |view, at_ms| {
+            if view.count_accounts()? >= ACCOUNTS_MAX {
+                return Err(ControlError::TooMany { what: "accounts", count_max: ACCOUNTS_MAX });
+            }
+            let subdomain = match &new.subdomain {
+                Some(subdomain) if view.subdomain_taken(subdomain)? => {
+                    return Err(ControlError::SubdomainTaken { subdomain: subdomain.clone() });
                 }
-                let subdomain = match &new.subdomain {
-                    Some(subdomain) if view.subdomain_taken(subdomain)? => {
-                        return Err(ControlError::SubdomainTaken { subdomain: subdomain.clone() });
+                Some(subdomain) => subdomain.clone(),
+                None => {
+                    let short = subdomain_of(&new.name);
+                    if view.subdomain_taken(&short)? {
+                        format!("{short}-{}", id.get(..8).unwrap_or(&id))
+                    } else {
+                        short
                     }
-                    Some(subdomain) => subdomain.clone(),
-                    None => {
-                        let short = subdomain_of(&new.name);
-                        if view.subdomain_taken(&short)? {
-                            format!("{short}-{}", id.get(..8).unwrap_or(&id))
-                        } else {
-                            short
-                        }
-                    }
-                };
-                let account = Account {
-                    id: account.clone(),
-                    name: new.name.clone(),
-                    subdomain: Some(subdomain),
-                    created_ms: at_ms,
-                };
-                Ok(Decided::new(vec![Event::AccountCreated { account: account.clone() }], account))
-            })
-            .await
+                }
+            };
+            let account =
+                Account { id: account.clone(), name: new.name.clone(), subdomain: Some(subdomain), created_ms: at_ms };
+            Ok(Decided::new(vec![Event::AccountCreated { account: account.clone() }], account))
+        })
+        .await
     }
 
     /// Changes what stands between the account's workers and the domain; its workers move at once. Needs
@@ -143,7 +138,7 @@ pub(crate) fn check_name(at: &str, name: &str) -> Result<(), ControlError> {
     Err(ControlError::invalid(at, problem))
 }
 
-fn check_subdomain(subdomain: &str) -> Result<(), ControlError> {
+pub(crate) fn check_subdomain(subdomain: &str) -> Result<(), ControlError> {
     let label = is_host_name(subdomain)
         && subdomain.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
         && subdomain.len() <= 63;
@@ -154,7 +149,7 @@ fn check_subdomain(subdomain: &str) -> Result<(), ControlError> {
 }
 
 /// A subdomain made of a name: its letters and digits, with single hyphens between.
-fn subdomain_of(name: &str) -> String {
+pub(crate) fn subdomain_of(name: &str) -> String {
     let mut label = String::new();
     for byte in name.bytes().map(|byte| byte.to_ascii_lowercase()) {
         if byte.is_ascii_alphanumeric() {

@@ -17,6 +17,7 @@ use crate::caller::{Caller, Permission};
 use crate::control::{Control, random_id};
 use crate::error::ControlError;
 use crate::pins::Pinned;
+use crate::secret::SecretsKey;
 use crate::store::Session;
 
 /// One file that an upload is to have.
@@ -47,11 +48,11 @@ pub struct AssetsUploaded {
 }
 
 /// What a token of an upload says, signed.
-#[derive(Serialize, Deserialize)]
-struct Claims {
-    session: String,
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Claims {
+    pub session: String,
     /// Seconds since 1970.
-    exp: u64,
+    pub exp: u64,
 }
 
 /// What the signing key is derived for.
@@ -79,7 +80,7 @@ impl Control {
         let missing = self.missing_assets(caller, account, &sizes, now_ms).await?;
         let expires_ms = now_ms + ASSETS_SESSION.as_millis() as u64;
         let (id, own, worker) = (random_id(), account.clone(), worker.clone());
-        let token = self.assets_token(&Claims { session: id.clone(), exp: expires_ms / 1000 })?;
+        let token = token_of(&Claims { session: id.clone(), exp: expires_ms / 1000 }, &self.key)?;
         let buckets = buckets(&missing, &sizes);
         self.core
             .store
@@ -202,35 +203,37 @@ impl Control {
         Ok((files, pinned))
     }
 
-    fn assets_token(&self, claims: &Claims) -> Result<String, ControlError> {
-        let claims = serde_json::to_vec(claims)
-            .map_err(|error| ControlError::View { action: "write a token", source: error.into() })?;
-        let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
-        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
-        let signature = hmac::sign(&self.key.derive(PURPOSE), signed.as_bytes());
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
-    }
-
     /// The upload that a token is of.
     async fn assets_session(&self, token: &str) -> Result<(String, Session), ControlError> {
-        let claims = self.assets_claims(token).ok_or(ControlError::AssetsToken)?;
+        let claims = claims_of(token, &self.key).ok_or(ControlError::AssetsToken)?;
         let now_ms = self.core.clock.now_ms();
         let id = claims.session.clone();
         let session = self.core.store.read(move |view| view.session(&id, now_ms)).await?;
         session.map(|session| (claims.session, session)).ok_or(ControlError::AssetsToken)
     }
-
-    fn assets_claims(&self, token: &str) -> Option<Claims> {
-        let (signed, signature) = token.rsplit_once('.')?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        // Compares in constant time.
-        hmac::verify(&self.key.derive(PURPOSE), signed.as_bytes(), &signature).ok()?;
-        let (_, claims) = signed.split_once('.')?;
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
-    }
 }
 
-fn check_manifest(manifest: &BTreeMap<String, AssetEntry>) -> Result<(), ControlError> {
+/// A token that says that.
+pub(crate) fn token_of(claims: &Claims, key: &SecretsKey) -> Result<String, ControlError> {
+    let claims = serde_json::to_vec(claims)
+        .map_err(|error| ControlError::View { action: "write a token", source: error.into() })?;
+    let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
+    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+    let signature = hmac::sign(&key.derive(PURPOSE), signed.as_bytes());
+    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+}
+
+/// What a token says, if it is one that was signed here.
+pub(crate) fn claims_of(token: &str, key: &SecretsKey) -> Option<Claims> {
+    let (signed, signature) = token.rsplit_once('.')?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+    // Compares in constant time.
+    hmac::verify(&key.derive(PURPOSE), signed.as_bytes(), &signature).ok()?;
+    let (_, claims) = signed.split_once('.')?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+}
+
+pub(crate) fn check_manifest(manifest: &BTreeMap<String, AssetEntry>) -> Result<(), ControlError> {
     if manifest.len() > ASSET_FILES_MAX {
         let problem = format!("it has {} files: at most {ASSET_FILES_MAX} are allowed", manifest.len());
         return Err(ControlError::invalid("manifest", problem));
@@ -259,7 +262,7 @@ fn check_manifest(manifest: &BTreeMap<String, AssetEntry>) -> Result<(), Control
 }
 
 /// Groups what is missing as it is to be sent.
-fn buckets(missing: &[String], sizes: &BTreeMap<String, u64>) -> Vec<Vec<String>> {
+pub(crate) fn buckets(missing: &[String], sizes: &BTreeMap<String, u64>) -> Vec<Vec<String>> {
     let mut buckets: Vec<Vec<String>> = Vec::new();
     let (mut bucket, mut bytes) = (Vec::new(), 0);
     for hash in missing {

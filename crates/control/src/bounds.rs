@@ -32,6 +32,8 @@ pub const DOMAINS_MAX: usize = 100;
 pub const CRONS_MAX: usize = 100;
 /// Bindings of one version.
 pub const BINDINGS_MAX: usize = 512;
+/// Versions that the bindings of one upload may be taken over from, beside the latest.
+pub const INHERITED_VERSIONS_MAX: usize = 8;
 /// The longest name of a binding, in bytes.
 pub const BINDING_NAME_BYTES_MAX: usize = 256;
 /// The largest text of a variable or secret, in bytes.
@@ -90,5 +92,7 @@ pub const CONSUMERS_MAX: usize = 10;
 pub const PAGE_MAX: u64 = 1_000;
 /// Versions that are being started at once, by all accounts together.
 pub const STARTS_MAX: usize = 32;
+/// How long a command that is decided waits until the nearest point of presence serves what it changed.
+pub const SERVED_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How often a command is decided anew because others came in between.
 pub const ATTEMPTS_MAX: usize = 16;

@@ -11,14 +11,14 @@ use selvedge_model::{AccountId, is_host_name};
 use tokio::sync::{RwLock, Semaphore};
 
 use crate::account::Account;
-use crate::bounds::STARTS_MAX;
+use crate::bounds::{SERVED_WAIT_MAX, STARTS_MAX};
 use crate::caller::{Caller, Permission, Scope};
 use crate::core::{Core, Decided};
 use crate::error::ControlError;
 use crate::event::{By, Event};
+use crate::nearest::NearestPop;
 use crate::pins::Pins;
 use crate::secret::{Secret, SecretsKey, write_private};
-use crate::starter::Starter;
 use crate::store::{Store, View};
 use crate::token::{Token, hash_of, new_token};
 
@@ -81,7 +81,7 @@ const SEALED_WITH: &str = "control/sealed-with";
 /// Decides what may be done, and remembers what was.
 pub struct Control {
     pub(crate) core: Arc<Core>,
-    pub(crate) starter: Arc<dyn Starter>,
+    pub(crate) nearest: Arc<dyn NearestPop>,
     pub(crate) key: SecretsKey,
     /// Held for reading while blobs are noted and put, for writing while unused ones are removed.
     pub(crate) blobs: RwLock<()>,
@@ -99,7 +99,7 @@ impl Control {
     pub async fn open(
         config: ControlConfig,
         fabric: Arc<dyn Fabric>,
-        starter: Arc<dyn Starter>,
+        nearest: Arc<dyn NearestPop>,
     ) -> Result<Opened, ControlError> {
         let domain = config.domain.to_ascii_lowercase();
         if !is_host_name(&domain) {
@@ -109,7 +109,7 @@ impl Control {
         let core = Core::open(Store::open(&config.data)?, fabric, config.clock).await?;
         core.publish().await?;
         let (blobs, pins, starts) = (RwLock::new(()), Arc::default(), Semaphore::new(STARTS_MAX));
-        let control = Arc::new(Self { core, starter, key: config.secrets_key, blobs, pins, starts, domain });
+        let control = Arc::new(Self { core, nearest, key: config.secrets_key, blobs, pins, starts, domain });
         let first_start = control.start_first(config.admin_token).await?;
         Ok(Opened { control, first_start })
     }
@@ -199,12 +199,26 @@ impl Control {
     {
         caller.require(account, permission)?;
         let account = account.clone();
-        self.core
-            .command(By::caller(caller), move |view, at_ms| {
-                view.account(&account)?;
-                decide(view, at_ms)
-            })
-            .await
+        self.carry_out(By::caller(caller), move |view, at_ms| {
+            view.account(&account)?;
+            decide(view, at_ms)
+        })
+        .await
+    }
+
+    /// Carries out a command, and waits until the nearest point of presence serves what it changed: who then asks there
+    /// gets that. Not for long: a point of presence that hangs behind delays commands, and fails none.
+    pub(crate) async fn carry_out<T, D>(&self, by: By, decide: D) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        D: Fn(&View<'_>, u64) -> Result<Decided<T>, ControlError> + Send + Sync + 'static,
+    {
+        let answer = self.core.command(by, decide).await?;
+        let published = self.core.published();
+        if tokio::time::timeout(SERVED_WAIT_MAX, self.nearest.served(published)).await.is_err() {
+            tracing::warn!(published = published.0, "what changed is not served yet after {SERVED_WAIT_MAX:?}");
+        }
+        Ok(answer)
     }
 }
 

@@ -1,9 +1,10 @@
 //! How a command becomes true: decided against the view, appended to the log, applied to the view, published.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use selvedge_fabric::{Change, Fabric, FabricError, Position};
+use selvedge_fabric::{Change, Fabric, FabricError, Position, Revision};
 use tokio::sync::Mutex;
 
 use crate::bounds::ATTEMPTS_MAX;
@@ -39,6 +40,8 @@ pub(crate) struct Core {
     deciding: Mutex<()>,
     /// Held while the outbox is emptied: in one order.
     publishing: Mutex<()>,
+    /// The revision of what was published last.
+    published: AtomicU64,
 }
 
 impl Core {
@@ -50,6 +53,7 @@ impl Core {
             clock,
             deciding: Mutex::new(()),
             publishing: Mutex::new(()),
+            published: AtomicU64::new(0),
         });
         core.check_origin().await?;
         core.catch_up().await?;
@@ -172,9 +176,15 @@ impl Core {
                 return Ok(());
             }
             let change = |(key, value): (String, Option<Vec<u8>>)| Change { key, value: value.map(Bytes::from) };
-            self.fabric.set(outgoing.changes.into_iter().map(change).collect()).await?;
+            let revision = self.fabric.set(outgoing.changes.into_iter().map(change).collect()).await?;
+            self.published.fetch_max(revision.0, Ordering::Release);
             self.store.write(move |view| view.dequeue(&outgoing.rows)).await?;
         }
+    }
+
+    /// The revision of what was published last since this was opened.
+    pub fn published(&self) -> Revision {
+        Revision(self.published.load(Ordering::Acquire))
     }
 
     /// Whether the fabric and the view answer.
@@ -185,13 +195,15 @@ impl Core {
     }
 }
 
+/// The records of events. One that could not be read again is refused: in the log it would end all that comes after it.
 fn encode(by: &By, at_ms: u64, events: Vec<Event>) -> Result<Vec<Bytes>, ControlError> {
+    let failed = |error: serde_json::Error| ControlError::View { action: "write an event", source: error.into() };
     events
         .into_iter()
         .map(|event| {
             let logged = Logged { form: FORM, at_ms, by: by.clone(), event };
-            let bytes = serde_json::to_vec(&logged)
-                .map_err(|error| ControlError::View { action: "write an event", source: error.into() })?;
+            let bytes = serde_json::to_vec(&logged).map_err(failed)?;
+            serde_json::from_slice::<Logged>(&bytes).map_err(failed)?;
             Ok(Bytes::from(bytes))
         })
         .collect()
@@ -199,4 +211,32 @@ fn encode(by: &By, at_ms: u64, events: Vec<Event>) -> Result<Vec<Bytes>, Control
 
 fn record_hash(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_model::AccountId;
+    use serde_json::{Map, Value};
+
+    use super::*;
+    use crate::resource::{Resource, ResourceKind};
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_logged() {
+        let event = |levels: usize| {
+            let nested = (0..levels).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+            let resource = Resource {
+                kind: ResourceKind::Queue,
+                id: "1".into(),
+                name: "q".into(),
+                created_ms: 0,
+                modified_ms: 0,
+                data: Map::from_iter([("settings".to_owned(), nested)]),
+            };
+            Event::ResourceSaved { account: AccountId::local(), resource }
+        };
+        assert_eq!(encode(&By::platform(), 0, vec![event(1), event(100)]).unwrap().len(), 2);
+        let refused = encode(&By::platform(), 0, vec![event(1), event(200)]).unwrap_err();
+        assert!(matches!(refused, ControlError::View { action: "write an event", .. }), "{refused}");
+    }
 }

@@ -132,7 +132,7 @@ pub(crate) fn created_after(before: Option<&Deployment>, at_ms: u64) -> u64 {
 }
 
 /// Reads percentages: the versions differ, and their shares are whole hundredths of a percent that come to all.
-fn shares(versions: &[(VersionId, f64)]) -> Result<Vec<Share>, ControlError> {
+pub(crate) fn shares(versions: &[(VersionId, f64)]) -> Result<Vec<Share>, ControlError> {
     let invalid = |problem: String| ControlError::invalid("versions", problem);
     if versions.is_empty() || versions.len() > DEPLOYED_VERSIONS_MAX {
         return Err(invalid(format!("a deployment has 1 to {DEPLOYED_VERSIONS_MAX} versions, not {}", versions.len())));

@@ -80,7 +80,7 @@ impl Control {
         replace: bool,
     ) -> Result<DomainChanges, ControlError> {
         caller.require(account, Permission::WorkersRead)?;
-        let wanted = self.read_domains(domains)?;
+        let wanted = read_domains(domains, self.domain())?;
         let (own, worker) = (account.clone(), worker.clone());
         self.ask(caller, account, Permission::WorkersRead, move |view| {
             view.worker(&own, &worker)?;
@@ -99,7 +99,7 @@ impl Control {
         options: DomainOptions,
     ) -> Result<Vec<CustomDomain>, ControlError> {
         caller.require(account, Permission::WorkersWrite)?;
-        let wanted = self.read_domains(domains)?;
+        let wanted = read_domains(domains, self.domain())?;
         let (own, worker) = (account.clone(), worker.clone());
         self.change(caller, account, Permission::WorkersWrite, move |view, at_ms| {
             view.worker(&own, &worker)?;
@@ -160,24 +160,25 @@ impl Control {
         })
         .await
     }
+}
 
-    /// Checks what is asked for: host names in lower case, each once, each with the name of its zone.
-    fn read_domains(&self, domains: Vec<DomainInput>) -> Result<Vec<DomainInput>, ControlError> {
-        if domains.len() > DOMAINS_MAX {
-            let problem = format!("a Worker may have {DOMAINS_MAX}, not {}", domains.len());
-            return Err(ControlError::invalid("domains", problem));
-        }
-        let mut wanted: Vec<DomainInput> = Vec::with_capacity(domains.len());
-        for input in domains {
-            let hostname = input.hostname.to_ascii_lowercase();
-            let zone = zone_of(&hostname, self.domain())?;
-            check_zone(&zone, &hostname, input.zone_id.as_deref(), input.zone_name.as_deref())?;
-            if !wanted.iter().any(|other| other.hostname == hostname) {
-                wanted.push(DomainInput { hostname, zone_id: Some(zone_id(&zone)), zone_name: Some(zone) });
-            }
-        }
-        Ok(wanted)
+/// Checks what is asked for: host names in lower case, each once, each with the name of its zone. `domain` is the
+/// platform's own.
+pub(crate) fn read_domains(domains: Vec<DomainInput>, domain: &str) -> Result<Vec<DomainInput>, ControlError> {
+    if domains.len() > DOMAINS_MAX {
+        let problem = format!("a Worker may have {DOMAINS_MAX}, not {}", domains.len());
+        return Err(ControlError::invalid("domains", problem));
     }
+    let mut wanted: Vec<DomainInput> = Vec::with_capacity(domains.len());
+    for input in domains {
+        let hostname = input.hostname.to_ascii_lowercase();
+        let zone = zone_of(&hostname, domain)?;
+        check_zone(&zone, &hostname, input.zone_id.as_deref(), input.zone_name.as_deref())?;
+        if !wanted.iter().any(|other| other.hostname == hostname) {
+            wanted.push(DomainInput { hostname, zone_id: Some(zone_id(&zone)), zone_name: Some(zone) });
+        }
+    }
+    Ok(wanted)
 }
 
 fn changes(

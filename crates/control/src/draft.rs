@@ -1,10 +1,11 @@
 //! A version before it exists: its bindings resolved, and everything in it checked against what is there.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
 use selvedge_model::{
-    AccountId, AssetsRecord, BindingKind, BindingRecord, Format, ModuleRecord, VersionRecord, WorkerName,
+    AccountId, AssetsRecord, BindingKind, BindingRecord, Format, ModuleRecord, VersionId, VersionRecord, WorkerName,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::binding::BindingInput;
 use crate::bounds::{
     ANNOTATION_BYTES_MAX, ANNOTATIONS_MAX, BINDING_NAME_BYTES_MAX, BINDINGS_MAX, COMPATIBILITY_FLAGS_MAX,
-    VARIABLE_BYTES_MAX, VERSION_BYTES_MAX,
+    INHERITED_VERSIONS_MAX, VARIABLE_BYTES_MAX, VERSION_BYTES_MAX,
 };
 use crate::error::ControlError;
 use crate::event::Event;
@@ -69,6 +70,9 @@ impl Resealed {
     }
 }
 
+/// Versions by their ids, as far as they are there.
+type Named<'i> = BTreeMap<&'i VersionId, Option<VersionRecord>>;
+
 impl Resolver<'_> {
     /// All bindings of the new version: those that are given, then those of the kept types; where none are named, secrets.
     pub fn resolve(
@@ -76,7 +80,8 @@ impl Resolver<'_> {
         inputs: &[BindingInput],
         keep: Option<&[String]>,
     ) -> Result<Vec<BindingRecord>, ControlError> {
-        let mut bindings = inputs.iter().map(|input| self.resolve_one(input)).collect::<Result<Vec<_>, _>>()?;
+        let named = self.versions_named(inputs)?;
+        let mut bindings = inputs.iter().map(|input| self.resolve_one(input, &named)).collect::<Result<Vec<_>, _>>()?;
         let names: BTreeSet<&str> = inputs.iter().map(BindingInput::name).collect();
         let kept = |binding: &&BindingRecord| {
             let kind = kind_of(binding);
@@ -87,7 +92,24 @@ impl Resolver<'_> {
         Ok(bindings)
     }
 
-    fn resolve_one(&self, input: &BindingInput) -> Result<BindingRecord, ControlError> {
+    /// The versions that bindings are to be taken over from by name. Each is read once: it may be large, and named by all.
+    fn versions_named<'i>(&self, inputs: &'i [BindingInput]) -> Result<Named<'i>, ControlError> {
+        let mut named = Named::new();
+        for input in inputs {
+            let BindingInput::Inherit { name, version: Some(version), .. } = input else { continue };
+            if named.contains_key(version) {
+                continue;
+            }
+            if named.len() >= INHERITED_VERSIONS_MAX {
+                let problem = format!("bindings are taken over from {INHERITED_VERSIONS_MAX} versions at most");
+                return Err(ControlError::InheritInvalid { name: name.clone(), problem });
+            }
+            named.insert(version, self.view.find_version(self.account, self.worker, version)?);
+        }
+        Ok(named)
+    }
+
+    fn resolve_one(&self, input: &BindingInput, named: &Named<'_>) -> Result<BindingRecord, ControlError> {
         let invalid = |name: &str, problem: &str| {
             Err(ControlError::InheritInvalid { name: name.to_owned(), problem: problem.to_owned() })
         };
@@ -105,13 +127,13 @@ impl Resolver<'_> {
             BindingInput::Inherit { name, old_name, version } => {
                 let old_name = old_name.as_ref().unwrap_or(name);
                 let other = match version {
-                    Some(version) => match self.view.find_version(self.account, self.worker, version)? {
-                        Some(version) => Some(version),
-                        None => return invalid(name, "the version to inherit from does not exist"),
+                    Some(version) => match named.get(version) {
+                        Some(Some(version)) => Some(version),
+                        _ => return invalid(name, "the version to inherit from does not exist"),
                     },
                     None => None,
                 };
-                match found(other.as_ref().or(self.base), old_name) {
+                match found(other.or(self.base), old_name) {
                     // A seal is bound to the name of its binding.
                     Some(BindingRecord { kind: BindingKind::SecretText { sealed }, .. }) if old_name != name => {
                         let sealed = self.resealed.seal(name, &sealed, || {
@@ -163,8 +185,9 @@ fn is_secret(kind: &str) -> bool {
     matches!(kind, "secret_text" | "secret_key")
 }
 
-/// Checks names and sizes of bindings as they are given, before anything is done for them.
+/// Checks number, names and sizes of bindings as they are given, before anything is done for them.
 pub(crate) fn check_inputs(inputs: &[BindingInput]) -> Result<(), ControlError> {
+    check_count(inputs.len())?;
     let mut names = BTreeSet::new();
     for input in inputs {
         let name = input.name();
@@ -191,6 +214,11 @@ pub(crate) fn check_inputs(inputs: &[BindingInput]) -> Result<(), ControlError> 
     Ok(())
 }
 
+fn check_count(count: usize) -> Result<(), ControlError> {
+    let count_max = BINDINGS_MAX;
+    if count > count_max { Err(ControlError::TooManyBindings { count, count_max }) } else { Ok(()) }
+}
+
 pub(crate) fn check_variable(name: &str, bytes: usize) -> Result<(), ControlError> {
     if bytes > VARIABLE_BYTES_MAX {
         let (bytes, bytes_max) = (bytes as u64, VARIABLE_BYTES_MAX as u64);
@@ -205,10 +233,8 @@ pub(crate) fn check_bindings(
     version: &VersionRecord,
     classes: &BTreeSet<String>,
 ) -> Result<(), ControlError> {
-    if version.bindings.len() > BINDINGS_MAX {
-        let (count, count_max) = (version.bindings.len(), BINDINGS_MAX);
-        return Err(ControlError::TooManyBindings { count, count_max });
-    }
+    check_count(version.bindings.len())?;
+    let mut classes = Classes { own: classes, others: BTreeMap::new() };
     for binding in &version.bindings {
         let name = &binding.name;
         match &binding.kind {
@@ -231,7 +257,7 @@ pub(crate) fn check_bindings(
                 return Err(ControlError::invalid("bindings", problem));
             }
             BindingKind::Other { kind, fields } if kind == "durable_object_namespace" => {
-                check_class(view, version, name, fields, classes)?;
+                check_class(view, version, name, fields, &mut classes)?;
             }
             _ => {}
         }
@@ -251,22 +277,37 @@ fn check_service(
     Ok(())
 }
 
+/// The classes that are Durable Objects.
+struct Classes<'a> {
+    /// Of the worker itself.
+    own: &'a BTreeSet<String>,
+    /// Of other workers, as far as they were asked for: a worker may have thousands, and all bindings may lead there.
+    others: BTreeMap<WorkerName, BTreeSet<String>>,
+}
+
 fn check_class(
     view: &View<'_>,
     version: &VersionRecord,
     name: &str,
     fields: &Map<String, Value>,
-    classes: &BTreeSet<String>,
+    classes: &mut Classes<'_>,
 ) -> Result<(), ControlError> {
     let Some(class) = fields.get("class_name").and_then(Value::as_str) else { return Ok(()) };
     let known = match fields.get("script_name").and_then(Value::as_str) {
         Some(script) if script != version.worker.as_str() => {
             let missing = || ControlError::ServiceMissing { name: name.to_owned(), service: script.to_owned() };
             let script: WorkerName = script.parse().map_err(|_| missing())?;
-            check_service(view, version, name, &script)?;
-            view.namespaces_of(&version.account, &script)?.iter().any(|namespace| class_of(namespace) == class)
+            let theirs = match classes.others.entry(script) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    check_service(view, version, name, new.key())?;
+                    let theirs = view.namespaces_of(&version.account, new.key())?;
+                    new.insert(theirs.iter().map(|namespace| class_of(namespace).to_owned()).collect())
+                }
+            };
+            theirs.contains(class)
         }
-        _ => classes.contains(class),
+        _ => classes.own.contains(class),
     };
     if known {
         return Ok(());
@@ -391,6 +432,14 @@ mod tests {
         for alias in ["", "-a", "a-", "1a", "A", "a.b", "a_b", &"a".repeat(59)] {
             assert!(check_alias(alias, &worker).is_err(), "{alias}");
         }
+    }
+
+    #[test]
+    fn more_bindings_than_a_version_may_have_are_refused_before_anything_is_done_for_them() {
+        let input = |at: usize| BindingInput::Named { name: format!("B{at}"), kind: "kv_namespace".into() };
+        let inputs: Vec<_> = (0..=BINDINGS_MAX).map(input).collect();
+        assert!(check_inputs(&inputs[..BINDINGS_MAX]).is_ok());
+        assert!(matches!(check_inputs(&inputs), Err(ControlError::TooManyBindings { .. })));
     }
 
     #[test]

@@ -22,16 +22,18 @@ mod domain;
 mod draft;
 mod error;
 mod event;
+#[doc(hidden)]
+pub mod fuzzing;
 mod maintain;
 mod make;
 mod migration;
+mod nearest;
 mod page;
 mod pins;
 mod resource;
 mod route;
 mod schedule;
 mod secret;
-mod starter;
 mod store;
 mod token;
 mod upload;
@@ -50,12 +52,12 @@ pub use control::{Clock, Control, ControlConfig, FirstStart, Opened};
 pub use deployment::{Deployment, NewDeployment};
 pub use domain::{CustomDomain, DomainChanges, DomainInput, DomainOptions};
 pub use error::ControlError;
+pub use nearest::{NearestPop, StartFailure, Started};
 pub use page::Page;
 pub use resource::{NewResource, Resource, ResourceKind};
 pub use route::{Route, RouteInput};
 pub use schedule::Schedule;
 pub use secret::{Secret, SecretsKey};
-pub use starter::{StartFailure, Started, Starter};
 pub use token::{NewToken, Token};
 pub use upload::{
     AssetsInput, Deploy, Metadata, MigrationStep, Migrations, RenamedClass, TransferredClass, Upload, UploadModule,

@@ -14,8 +14,8 @@ use crate::deployment::{Deployment, STRATEGY, created_after};
 use crate::draft::{Draft, Drafting};
 use crate::error::ControlError;
 use crate::event::{By, Event};
+use crate::nearest::{StartFailure, Started};
 use crate::pins::Pinned;
-use crate::starter::{StartFailure, Started};
 use crate::store::View;
 use crate::upload::Deploy;
 
@@ -52,8 +52,7 @@ impl Control {
             let by = By::caller(caller);
             let source = caller.origin().client.clone();
             let decided = self
-                .core
-                .command(by, move |view, at_ms| {
+                .carry_out(by, move |view, at_ms| {
                     let draft = drawn(view, at_ms)?;
                     if draft.version.content != content {
                         return Ok(Decided::new(Vec::new(), Decision::Stale));
@@ -74,7 +73,7 @@ impl Control {
             return Ok(Started { handlers: Vec::new(), startup_ms: 0 });
         }
         let _turn = self.starts.acquire().await.map_err(|_| ControlError::Busy { what: "the control plane".into() })?;
-        self.starter.start(version).await.map_err(|StartFailure { message, stack, unavailable }| {
+        self.nearest.start(version).await.map_err(|StartFailure { message, stack, unavailable }| {
             if unavailable {
                 ControlError::StarterUnavailable { message }
             } else {

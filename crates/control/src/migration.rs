@@ -1,5 +1,6 @@
 //! Which classes of a worker are Durable Objects: changed by migrations, or said by its exports.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_model::{AccountId, WorkerName};
@@ -26,6 +27,10 @@ pub(crate) struct Plan<'a> {
     at_ms: u64,
     /// By class.
     namespaces: BTreeMap<String, Resource>,
+    /// Of other workers, as far as classes come from there: each asked for once.
+    theirs: BTreeMap<WorkerName, Vec<Resource>>,
+    /// How many the account has, once somebody wanted to know.
+    count: Option<u64>,
     events: Vec<Event>,
 }
 
@@ -41,7 +46,8 @@ impl<'a> Plan<'a> {
             .into_iter()
             .map(|namespace| (class_of(&namespace).to_owned(), namespace))
             .collect();
-        Ok(Self { view, account, worker, at_ms, namespaces, events: Vec::new() })
+        let (theirs, count, events) = (BTreeMap::new(), None, Vec::new());
+        Ok(Self { view, account, worker, at_ms, namespaces, theirs, count, events })
     }
 
     /// What an upload asks for. `tag` is that of the migration before.
@@ -98,8 +104,14 @@ impl<'a> Plan<'a> {
             self.events.push(Event::ResourceDeleted { account, kind, id, name });
         }
         for transferred in &step.transferred_classes {
-            let theirs = self.view.namespaces_of(self.account, &transferred.from_script)?;
-            let found = theirs.into_iter().find(|namespace| class_of(namespace) == transferred.from);
+            let theirs = match self.theirs.entry(transferred.from_script.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let theirs = self.view.namespaces_of(self.account, new.key())?;
+                    new.insert(theirs)
+                }
+            };
+            let found = theirs.iter().find(|namespace| class_of(namespace) == transferred.from).cloned();
             let namespace = found.ok_or_else(|| {
                 let (class, script) = (&transferred.from, &transferred.from_script);
                 invalid(format!("the Worker {script} has no Durable Object class {class} to transfer"))
@@ -115,8 +127,11 @@ impl<'a> Plan<'a> {
 
     fn create(&mut self, class: &str, sqlite: bool) -> Result<(), ControlError> {
         let kind = ResourceKind::DurableObjectNamespace;
-        let count = self.view.count_resources(self.account, kind)? + self.namespaces.len() as u64;
-        if count >= RESOURCES_MAX {
+        let count = match self.count {
+            Some(count) => count,
+            None => *self.count.insert(self.view.count_resources(self.account, kind)?),
+        };
+        if count + self.namespaces.len() as u64 >= RESOURCES_MAX {
             return Err(ControlError::TooMany { what: "Durable Object namespaces", count_max: RESOURCES_MAX });
         }
         let mut data = Map::new();

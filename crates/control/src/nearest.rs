@@ -1,12 +1,17 @@
-//! What tries a version before it exists.
+//! The point of presence beside the control plane.
 
 use futures_util::future::BoxFuture;
+use selvedge_fabric::Revision;
 use selvedge_model::VersionRecord;
 
-/// Starts a version once, under the limits of a start. Its blobs are in the fabric by then; its secrets are sealed in
-/// the record.
-pub trait Starter: Send + Sync {
+/// Tries a version before it exists, and says when what changed is served.
+pub trait NearestPop: Send + Sync {
+    /// Starts a version once, under the limits of a start. Its blobs are in the fabric by then; its secrets are sealed in
+    /// the record.
     fn start<'a>(&'a self, version: &'a VersionRecord) -> BoxFuture<'a, Result<Started, StartFailure>>;
+
+    /// Resolves once it serves everything that was published up to that revision; never, if it can't follow.
+    fn served(&self, published: Revision) -> BoxFuture<'_, ()>;
 }
 
 /// It starts.

@@ -377,7 +377,7 @@ fn refuse_namespaces(kind: ResourceKind) -> Result<(), ControlError> {
     Ok(())
 }
 
-fn check_resource_name(kind: ResourceKind, name: &str) -> Result<(), ControlError> {
+pub(crate) fn check_resource_name(kind: ResourceKind, name: &str) -> Result<(), ControlError> {
     check_name("name", name)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     match kind {
@@ -395,7 +395,7 @@ fn check_resource_name(kind: ResourceKind, name: &str) -> Result<(), ControlErro
     }
 }
 
-fn check_data(data: &Map<String, Value>) -> Result<(), ControlError> {
+pub(crate) fn check_data(data: &Map<String, Value>) -> Result<(), ControlError> {
     let bytes = serde_json::to_vec(data).map_or(usize::MAX, |text| text.len());
     if bytes > RESOURCE_BYTES_MAX {
         let problem = format!("what is kept of it has {bytes} bytes: at most {RESOURCE_BYTES_MAX} are allowed");

@@ -65,7 +65,7 @@ impl Control {
         }
         let mut wanted: Vec<Route> = Vec::with_capacity(routes.len());
         for input in &routes {
-            let route = self.read_route(input, Some(worker.clone()))?;
+            let route = read_route(input, Some(worker.clone()), self.domain())?;
             // The same text twice asks for nothing more.
             if !wanted.iter().any(|other| other.pattern == route.pattern) {
                 wanted.push(route);
@@ -122,7 +122,7 @@ impl Control {
     ) -> Result<Route, ControlError> {
         caller.require(account, Permission::WorkersWrite)?;
         let input = RouteInput { pattern: pattern.to_owned(), zone_id: Some(zone_id.to_owned()), zone_name: None };
-        let route = self.read_route(&input, worker)?;
+        let route = read_route(&input, worker, self.domain())?;
         let own = account.clone();
         self.change(caller, account, Permission::WorkersWrite, move |view, _| {
             if let Some(worker) = &route.worker {
@@ -147,7 +147,7 @@ impl Control {
     ) -> Result<Route, ControlError> {
         let (zone, account) = self.held_zone(caller, zone_id, Permission::WorkersWrite).await?;
         let input = RouteInput { pattern: pattern.to_owned(), zone_id: Some(zone_id.to_owned()), zone_name: None };
-        let mut route = self.read_route(&input, worker)?;
+        let mut route = read_route(&input, worker, self.domain())?;
         id.clone_into(&mut route.id);
         let own = account.clone();
         self.change(caller, &account, Permission::WorkersWrite, move |view, _| {
@@ -181,21 +181,22 @@ impl Control {
         })
         .await
     }
+}
 
-    /// Reads what is asked for as a route with a new id. Its host is in a zone, and not among the platform's own.
-    fn read_route(&self, input: &RouteInput, worker: Option<WorkerName>) -> Result<Route, ControlError> {
-        let shown = || input.pattern.chars().take(200).collect::<String>();
-        let pattern: RoutePattern =
-            input.pattern.parse().map_err(|source| ControlError::RouteInvalid { pattern: shown(), source })?;
-        let zone = zone_of(pattern.host(), self.domain())?;
-        if pattern.matches_host(self.domain()) || pattern.matches_host(&format!("x.{}", self.domain())) {
-            let problem = "this pattern would take requests to the platform's own domain";
-            return Err(ControlError::ZoneInvalid { zone: shown(), problem });
-        }
-        check_zone(&zone, pattern.host(), input.zone_id.as_deref(), input.zone_name.as_deref())?;
-        let (pattern, id) = (pattern.to_string(), random_id());
-        Ok(Route { id, pattern, worker, zone_id: zone_id(&zone), zone_name: zone })
+/// Reads what is asked for as a route with a new id. Its host is in a zone, and not among the platform's own, which are
+/// below `domain`.
+pub(crate) fn read_route(input: &RouteInput, worker: Option<WorkerName>, domain: &str) -> Result<Route, ControlError> {
+    let shown = || input.pattern.chars().take(200).collect::<String>();
+    let pattern: RoutePattern =
+        input.pattern.parse().map_err(|source| ControlError::RouteInvalid { pattern: shown(), source })?;
+    let zone = zone_of(pattern.host(), domain)?;
+    if pattern.matches_host(domain) || pattern.matches_host(&format!("x.{domain}")) {
+        let problem = "this pattern would take requests to the platform's own domain";
+        return Err(ControlError::ZoneInvalid { zone: shown(), problem });
     }
+    check_zone(&zone, pattern.host(), input.zone_id.as_deref(), input.zone_name.as_deref())?;
+    let (pattern, id) = (pattern.to_string(), random_id());
+    Ok(Route { id, pattern, worker, zone_id: zone_id(&zone), zone_name: zone })
 }
 
 /// Refuses a zone that was named and is not the one that the host is in.

@@ -43,20 +43,7 @@ impl Control {
         crons: Vec<String>,
     ) -> Result<Vec<Schedule>, ControlError> {
         caller.require(account, Permission::WorkersWrite)?;
-        if crons.len() > CRONS_MAX {
-            return Err(ControlError::invalid("crons", format!("a Worker may have {CRONS_MAX}, not {}", crons.len())));
-        }
-        let mut wanted: Vec<String> = Vec::with_capacity(crons.len());
-        for text in crons {
-            let text = text.trim().to_owned();
-            selvedge_cron::parse(&text).map_err(|error| ControlError::CronInvalid {
-                cron: text.chars().take(selvedge_cron::EXPRESSION_BYTES_MAX).collect(),
-                problem: error.to_string(),
-            })?;
-            if !wanted.contains(&text) {
-                wanted.push(text);
-            }
-        }
+        let wanted = read_crons(crons)?;
         let (own, worker) = (account.clone(), worker.clone());
         self.change(caller, account, Permission::WorkersWrite, move |view, at_ms| {
             let present = view.worker(&own, &worker)?.data.crons;
@@ -72,6 +59,25 @@ impl Control {
         })
         .await
     }
+}
+
+/// Checks what is asked for: expressions, each once.
+pub(crate) fn read_crons(crons: Vec<String>) -> Result<Vec<String>, ControlError> {
+    if crons.len() > CRONS_MAX {
+        return Err(ControlError::invalid("crons", format!("a Worker may have {CRONS_MAX}, not {}", crons.len())));
+    }
+    let mut wanted: Vec<String> = Vec::with_capacity(crons.len());
+    for text in crons {
+        let text = text.trim().to_owned();
+        selvedge_cron::parse(&text).map_err(|error| ControlError::CronInvalid {
+            cron: text.chars().take(selvedge_cron::EXPRESSION_BYTES_MAX).collect(),
+            problem: error.to_string(),
+        })?;
+        if !wanted.contains(&text) {
+            wanted.push(text);
+        }
+    }
+    Ok(wanted)
 }
 
 fn schedules(crons: &[CronRecord]) -> Vec<Schedule> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use selvedge_model::{ModuleKind, VersionRecord, WorkerName};
+use selvedge_model::{ModuleKind, VersionRecord, WorkerName, check_json};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -179,6 +179,7 @@ impl Metadata {
                 bytes_max: METADATA_BYTES_MAX as u64,
             });
         }
+        check_json(text).map_err(|error| ControlError::invalid("metadata", error.to_string()))?;
         serde_json::from_slice(text).map_err(|error| ControlError::invalid("metadata", error.to_string()))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use selvedge_model::{
-    AccountId, AssetsRecord, Format, ModuleKind, ModuleRecord, SourceMapRecord, VersionRecord, WorkerName,
+    AccountId, AssetsRecord, BlobHash, Format, ModuleKind, ModuleRecord, SourceMapRecord, VersionRecord, WorkerName,
 };
 use serde_json::{Map, Value};
 
@@ -91,15 +91,7 @@ impl Control {
     async fn keep(&self, making: Making, upload: Upload, options: UploadOptions) -> Result<Kept, ControlError> {
         upload.check_sizes()?;
         let Upload { mut metadata, modules, source_maps } = upload;
-        check_inputs(&metadata.bindings)?;
-        check_annotations(&metadata.annotations)?;
-        let date = metadata.compatibility_date.get_or_insert_with(|| COMPATIBILITY_DATE_DEFAULT.into());
-        check_compatibility(date, &metadata.compatibility_flags)?;
-        if let Some(alias) = metadata.annotations.get("workers/alias") {
-            check_alias(alias, &making.worker)?;
-        }
-        check_settings(metadata.tags.as_deref(), metadata.tail_consumers.as_deref())?;
-        let cpu_ms = read_cpu_ms(metadata.limits.as_ref())?;
+        let cpu_ms = check_metadata(&mut metadata, &making.worker)?;
         let kinds: Vec<(&str, ModuleKind)> = modules.iter().map(|one| (one.name.as_str(), one.kind)).collect();
         let (format, main) = main_of(&metadata, &kinds)?;
         for transient in TRANSIENT {
@@ -182,18 +174,40 @@ impl Control {
         let Some(files) = hashes.into_iter().next() else {
             return Err(ControlError::invalid("assets", "they could not be listed"));
         };
-        let mut config = input.config;
-        Ok(AssetsRecord {
-            files,
-            count,
-            html_handling: text_of(&mut config, "html_handling", &HTML_HANDLING)?,
-            not_found_handling: text_of(&mut config, "not_found_handling", &NOT_FOUND_HANDLING)?,
-            run_worker_first: worker_first_of(&mut config)?,
-            base_path: base_path_of(&mut config)?,
-            headers: rules_of(&mut config, "_headers")?,
-            redirects: rules_of(&mut config, "_redirects")?,
-        })
+        read_assets(files, count, input.config)
     }
+}
+
+/// Checks metadata by itself, and says what compatibility date it is of where it does not. Gives the worker's own limit
+/// of CPU time, in milliseconds.
+pub(crate) fn check_metadata(metadata: &mut Metadata, worker: &WorkerName) -> Result<Option<u32>, ControlError> {
+    check_inputs(&metadata.bindings)?;
+    check_annotations(&metadata.annotations)?;
+    let date = metadata.compatibility_date.get_or_insert_with(|| COMPATIBILITY_DATE_DEFAULT.into());
+    check_compatibility(date, &metadata.compatibility_flags)?;
+    if let Some(alias) = metadata.annotations.get("workers/alias") {
+        check_alias(alias, worker)?;
+    }
+    check_settings(metadata.tags.as_deref(), metadata.tail_consumers.as_deref())?;
+    read_cpu_ms(metadata.limits.as_ref())
+}
+
+/// What an upload says of how its assets are served.
+pub(crate) fn read_assets(
+    files: BlobHash,
+    count: u64,
+    mut config: Map<String, Value>,
+) -> Result<AssetsRecord, ControlError> {
+    Ok(AssetsRecord {
+        files,
+        count,
+        html_handling: text_of(&mut config, "html_handling", &HTML_HANDLING)?,
+        not_found_handling: text_of(&mut config, "not_found_handling", &NOT_FOUND_HANDLING)?,
+        run_worker_first: worker_first_of(&mut config)?,
+        base_path: base_path_of(&mut config)?,
+        headers: rules_of(&mut config, "_headers")?,
+        redirects: rules_of(&mut config, "_redirects")?,
+    })
 }
 
 const HTML_HANDLING: [&str; 4] = ["auto-trailing-slash", "force-trailing-slash", "drop-trailing-slash", "none"];

@@ -253,7 +253,7 @@ fn has_secret(version: &VersionRecord, name: &str) -> bool {
     bindings.any(|binding| binding.name == name && matches!(binding.kind, BindingKind::SecretText { .. }))
 }
 
-fn inputs_of(env: &EnvPatch) -> Vec<BindingInput> {
+pub(crate) fn inputs_of(env: &EnvPatch) -> Vec<BindingInput> {
     let given = env.iter().filter_map(|(name, value)| Some((name.clone(), value.as_ref()?)));
     given
         .map(|(name, value)| match value {

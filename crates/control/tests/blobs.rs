@@ -58,12 +58,12 @@ async fn nothing_that_an_upload_under_way_relies_on_is_removed() {
     let platform = machine.open("view").await;
     let page = "<h1>hello</h1>";
     let jwt = platform.upload_assets("shop", &[("/index.html", page)]).await;
-    let closed = machine.starter.door.write().await;
+    let closed = machine.pop.door.write().await;
     let uploading = tokio::spawn({
         let platform = platform.clone();
         async move { platform.upload("shop", "export default {}", json!({ "assets": { "jwt": jwt } })).await }
     });
-    machine.starter.begun(1).await;
+    machine.pop.begun(1).await;
     machine.advance_clock(Duration::from_secs(24 * 3600));
     platform.control.maintain().await.unwrap();
     assert_eq!(machine.blobs(), 3);

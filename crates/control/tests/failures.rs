@@ -31,6 +31,28 @@ async fn what_was_decided_is_published_once_that_is_possible_again() {
 }
 
 #[tokio::test]
+async fn a_command_is_acknowledged_once_it_is_served_and_no_pop_can_hold_it_up() {
+    let machine = Machine::new();
+    let platform = machine.open("view").await;
+    let behind = machine.pop.following.write().await;
+    let upload = platform.upload("shop", "export default {}", json!({}));
+    let mut upload = std::pin::pin!(upload);
+    let published = async {
+        while !machine.is_published(&platform, "shop").await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = &mut upload => panic!("it was acknowledged before it was served"),
+        () = published => {}
+    }
+    // Longer than a command waits.
+    upload.await.unwrap();
+    drop(behind);
+}
+
+#[tokio::test]
 async fn what_was_decided_is_published_at_the_next_start() {
     let machine = Machine::new();
     let platform = machine.open("view").await;

@@ -46,7 +46,7 @@ async fn the_same_upload_twice_is_two_versions_of_one_content_kept_once() {
     assert_eq!(machine.blobs(), 1);
     let other = platform.upload("shop", "export default { a: 1 }", metadata()).await.unwrap().version;
     assert_eq!(machine.blobs(), 2);
-    assert_eq!(machine.starter.starts(), 3);
+    assert_eq!(machine.pop.starts(), 3);
     let versions = platform.control.versions(&platform.caller, &platform.account, &name("shop"), Page::default()).await;
     assert_eq!(versions.unwrap()[0].id, other.id);
 }
@@ -78,7 +78,7 @@ async fn a_secret_is_inherited_under_another_name_with_one_start() {
     let metadata =
         json!({ "bindings": [{ "name": "NEW", "type": "inherit", "old_name": "OLD" }], "keep_bindings": [] });
     let made = platform.upload("shop", "export default {}", metadata).await.unwrap().version;
-    assert_eq!(machine.starter.starts(), 2);
+    assert_eq!(machine.pop.starts(), 2);
     assert_eq!(made.bindings.len(), 1);
     let opened = SecretsKey::from_bytes(KEY).open(&platform.account, &name("shop"), "NEW", sealed(&made, "NEW"));
     assert_eq!(opened, Some(Secret::new("hunter2")));

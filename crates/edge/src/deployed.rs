@@ -43,6 +43,10 @@ pub struct Deployed {
     pub key: WorkerKey,
     /// Whose events these are, where there are tails and metrics to tell.
     pub trace_of: Option<TraceOf>,
+    /// What its author called it, for the traces of its events.
+    pub tag: Option<String>,
+    /// What its author said of it.
+    pub message: Option<String>,
     pub version: Version,
     pub services: HashMap<String, ServiceTarget>,
     pub assets: Option<Assets>,
@@ -57,6 +61,8 @@ impl Deployed {
         Self {
             key,
             trace_of: None,
+            tag: None,
+            message: None,
             version,
             services: HashMap::new(),
             assets: None,

@@ -15,6 +15,7 @@ use crate::pages;
 use crate::pool::Pool;
 use crate::requests;
 use crate::slot::Slot;
+use crate::trace::{Beginning, TailItem, Unredacted};
 use crate::watch::{self, Watch};
 
 /// The outcome that an isolate tells of an event whose `waitUntil` failed.
@@ -88,18 +89,22 @@ impl Edge {
         Ok(chosen.slot)
     }
 
-    /// The workers that are told what became of a worker's events.
-    pub(crate) fn tail_consumers(&self, worker: &WorkerKey) -> Vec<WorkerName> {
-        let site = self.site(worker);
-        site.and_then(|site| Some(site.record.as_ref()?.tail_consumers.clone())).unwrap_or_default()
-    }
-
-    /// Tells workers what became of an event of another of their account. One that does not keep up misses events.
-    pub(crate) fn tell_consumers(self: &Arc<Self>, of: &TraceOf, consumers: Vec<WorkerName>, trace: Arc<Trace>) {
-        let Ok(body) = serde_json::to_vec(&[&*trace]) else {
-            return;
+    /// Tells workers what became of an event of another of their account, which may be told what nobody else is. One that
+    /// does not keep up misses events.
+    pub(crate) fn tell_consumers(
+        self: &Arc<Self>,
+        of: &TraceOf,
+        consumers: Vec<WorkerName>,
+        trace: &Trace,
+        unredacted: Option<&Unredacted>,
+    ) {
+        let body = match serde_json::to_vec(&[TailItem { trace, unredacted }]) {
+            Ok(body) => Bytes::from(body),
+            Err(error) => {
+                tracing::error!(request_id = %trace.request_id, %error, "an event could not be written for tail workers");
+                return;
+            }
         };
-        let body = Bytes::from(body);
         for consumer in consumers {
             let key = WorkerKey::new(of.account.clone(), consumer);
             let slot = match self.slot_of(&key) {
@@ -128,7 +133,7 @@ impl Edge {
 async fn scheduled(edge: &Arc<Edge>, pool: &Arc<Pool>, cron: &str, time_ms: u64) -> Result<Answered, NoAnswer> {
     let id = edge.request_id();
     let meta = serde_json::json!({ "id": id.to_string(), "cron": cron, "scheduledTime": time_ms }).to_string();
-    let event = || TraceEvent::Scheduled { cron: cron.to_owned(), scheduled_time: time_ms };
+    let event = || Beginning::from(TraceEvent::Scheduled { cron: cron.to_owned(), scheduled_time: time_ms });
     let watch = Watch::begin(edge, &pool.deployed, id, None, event);
     let head = head::open("scheduled", "", "", &meta, &HeaderMap::new(), &[])
         .map_err(|error| NoAnswer::Unavailable(error.to_string()))?;
@@ -147,8 +152,8 @@ async fn tail(edge: &Arc<Edge>, consumer: &Arc<Slot>, producer: &WorkerName, bod
     }
     let id = edge.request_id();
     let meta = serde_json::json!({ "id": id.to_string() }).to_string();
-    let event =
-        || TraceEvent::Tail { consumed_events: vec![ConsumedEvent { script_name: producer.as_str().to_owned() }] };
+    let consumed = || ConsumedEvent { script_name: producer.as_str().to_owned() };
+    let event = || Beginning::from(TraceEvent::Tail { consumed_events: vec![consumed()] });
     // A tail worker's own events are not told to tail workers: they would go round for ever.
     let watch = Watch::begin_untold(edge, &pool.deployed, id, None, event);
     let head = head::open("tail", "", "", &meta, &HeaderMap::new(), &[])

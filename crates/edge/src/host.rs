@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use selvedge_assets::{Answer, AssetRequest, Decision};
 use selvedge_door::{Head, Inbound, Outbound, Reset, ResetCode};
-use selvedge_model::{Failure, TraceEvent, TraceRequest, WorkerKey};
+use selvedge_model::{Failure, TraceEvent, WorkerKey, check_json};
 use selvedge_outbound::{Denied, FetchOptions, RedirectMode, RequestBody};
 use serde::Deserialize;
 use url::Url;
@@ -33,6 +33,7 @@ use crate::rate_limits;
 use crate::relay;
 use crate::requests;
 use crate::sockets;
+use crate::trace::Beginning;
 use crate::watch::Watch;
 
 /// What the runtime says of a subrequest besides its head.
@@ -88,7 +89,14 @@ pub fn answer(
 }
 
 async fn answer_one(edge: Arc<Edge>, instance: Arc<Instance>, stream: u32, head: Head, body: Inbound) {
-    let meta = serde_json::from_slice(head.field(3)).unwrap_or_default();
+    // Some of it is what the worker gave, which may be what must not be read.
+    let meta = match check_json(head.field(3)) {
+        Ok(()) => serde_json::from_slice(head.field(3)).unwrap_or_default(),
+        Err(error) => {
+            let message = format!("what is given as `cf` or `props` is not taken: {error}");
+            return instance.mux.reset(stream, &Reset::new(ResetCode::Failed, message));
+        }
+    };
     let ask = Ask { edge, instance, stream, head, meta };
     let target = ask.head.text(0).to_owned();
     if let Some(name) = target.strip_prefix("ratelimit:") {
@@ -310,8 +318,8 @@ async fn worker(
         None => EventBody::Isolate(body),
     };
     let event = || match &ask.meta.method {
-        Some(method) if kind == "rpc" => TraceEvent::Rpc { rpc_method: method.clone() },
-        _ => TraceEvent::Fetch { request: trace_request(ask), response: None },
+        Some(method) if kind == "rpc" => Beginning::from(TraceEvent::Rpc { rpc_method: method.clone() }),
+        _ => beginning_of(ask),
     };
     let untold = ask.instance.watch(ask.meta.event).is_some_and(|watch| watch.is_untold());
     let begin = if untold { Watch::begin_untold } else { Watch::begin };
@@ -336,14 +344,10 @@ async fn worker(
     }
 }
 
-/// What a tail shows of a request between workers.
-fn trace_request(ask: &Ask) -> TraceRequest {
-    TraceRequest {
-        url: selvedge_telemetry::redacted_url(ask.head.text(2)),
-        method: ask.head.text(1).to_owned(),
-        headers: head::headers(&ask.head, 4).map(|headers| selvedge_telemetry::redacted(&headers)).unwrap_or_default(),
-        cf: ask.meta.cf.clone().unwrap_or_default(),
-    }
+/// A request between workers, for its trace.
+fn beginning_of(ask: &Ask) -> Beginning {
+    let headers = head::headers(&ask.head, 4).unwrap_or_default();
+    Beginning::request(ask.head.text(2), ask.head.text(1), &headers, ask.meta.cf.clone().unwrap_or_default())
 }
 
 // === assets ===

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use selvedge_door::{Driver, Event, Mux, Reset, ResetCode, Side};
-use selvedge_model::{Exception, Failure, LimitName, Ready};
+use selvedge_model::{Exception, Failure, LimitName, Ready, check_json};
 use selvedge_runner::{Ordered, Stuck};
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
@@ -326,20 +326,28 @@ fn log(edge: &Edge, instance: &Instance, stream: u32, record: &[u8]) {
     struct Record {
         level: String,
         message: Vec<String>,
-        /// What was logged, where it is more than text.
-        #[serde(default)]
-        values: Option<Vec<Value>>,
         /// The exception that this record is of, which no answer tells of.
         #[serde(default)]
         exception: Option<Exception>,
         /// Said in the place of what is left out.
         #[serde(default)]
         limit: Option<serde::de::IgnoredAny>,
+        /// The channel of `node:diagnostics_channel` that the value was published to: it is no log then.
+        #[serde(default)]
+        channel: Option<String>,
     }
     let bytes = record.len();
+    let values = || values_of(record);
     let Ok(record) = serde_json::from_slice::<Record>(record) else {
         return;
     };
+    if let Some(channel) = record.channel {
+        if let Some(watch) = instance.watch(stream).filter(|watch| watch.wants_logs()) {
+            let message = values().into_iter().flatten().next().unwrap_or_default();
+            watch.published(channel, message, bytes);
+        }
+        return;
+    }
     let mapper = instance.deployed.source_mapper.as_ref();
     let mapped = |text: String| match mapper {
         Some(mapper) if text.contains("\n    at ") => mapper.stack(&text),
@@ -358,7 +366,7 @@ fn log(edge: &Edge, instance: &Instance, stream: u32, record: &[u8]) {
                     Value::String(text) => Value::String(mapped(text)),
                     value => value,
                 };
-                let values = record.values.map(|values| values.into_iter().map(of_value).collect());
+                let values = values().map(|values| values.into_iter().map(of_value).collect());
                 watch.log(&record.level, values.unwrap_or_else(texts), bytes);
             }
             None => {}
@@ -370,4 +378,32 @@ fn log(edge: &Edge, instance: &Instance, stream: u32, record: &[u8]) {
         level: record.level,
         message,
     });
+}
+
+/// What a record says besides its text, where it does. A worker wrote it: it may be what must not be read, and then the
+/// text tells.
+fn values_of(record: &[u8]) -> Option<Vec<Value>> {
+    #[derive(serde::Deserialize)]
+    struct Values {
+        #[serde(default)]
+        values: Option<Vec<Value>>,
+    }
+    check_json(record).ok()?;
+    serde_json::from_slice::<Values>(record).ok()?.values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_a_record_are_read_where_they_may_be() {
+        let values = |text: &str| values_of(format!(r#"{{"level":"log","message":["m"]{text}}}"#).as_bytes());
+        assert_eq!(values(r#","values":[1,{"a":null}]"#), Some(vec![1.into(), serde_json::json!({ "a": null })]));
+        assert_eq!(values(""), None);
+        assert_eq!(values(r#","values":5"#), None);
+        // serde_json would take it for a text of JSON, and read it on the same stack.
+        assert_eq!(values(r#","values":[{"$serde_json::private::RawValue":"[[[]]]"}]"#), None);
+        assert_eq!(values(&format!(r#","values":{}{}"#, "[".repeat(100), "]".repeat(100))), None);
+    }
 }

@@ -15,6 +15,7 @@ mod answer;
 mod body;
 mod cached;
 mod client_body;
+mod client_head;
 mod connection;
 mod connections;
 mod deployed;
@@ -38,6 +39,7 @@ mod site;
 mod slot;
 mod sockets;
 mod table;
+mod trace;
 mod upload;
 mod watch;
 

@@ -1,6 +1,5 @@
 //! Requests of clients: find the worker and its version, answer from its assets or send it the event.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,10 +8,11 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use selvedge_assets::{Answer, AssetRequest, Decision};
-use selvedge_model::{Failure, LimitName, TraceEvent, TraceRequest};
+use selvedge_model::{Failure, LimitName};
 
 use crate::body::EdgeBody;
 use crate::client_body::ClientBody;
+use crate::client_head::{authority_of, forwarded_for, host_of};
 use crate::deployed::{Assets, Deployed};
 use crate::dispatch::{self, Answered, EventBody, NoAnswer};
 use crate::edge::{Broken, Edge, RequestId};
@@ -25,6 +25,7 @@ use crate::site::Site;
 use crate::slot::NoVersion;
 use crate::sockets;
 use crate::table::Found;
+use crate::trace::Beginning;
 use crate::upload::{self, Upload};
 use crate::watch::Watch;
 
@@ -194,37 +195,6 @@ pub fn about<'a>(edge: &Edge, deployed: &'a Deployed, request_id: &'a str) -> Ab
     About { worker: &manifest.worker, version: &manifest.version, request_id, author: edge.config().author }
 }
 
-/// The host and port that a request is for: the target's own, where it has one (RFC 9112, section 3.2.2), else those of its
-/// one `Host` header. What is not just that would make another URL of the path that follows it.
-fn authority_of(parts: &Parts) -> Option<String> {
-    let mut said = parts.headers.get_all(header::HOST).iter();
-    let host = said.next();
-    if said.next().is_some() {
-        return None;
-    }
-    let authority: http::uri::Authority = match parts.uri.authority() {
-        Some(authority) => authority.clone(),
-        None => host?.to_str().ok()?.parse().ok()?,
-    };
-    (!authority.host().is_empty() && !authority.as_str().contains('@')).then(|| authority.as_str().to_owned())
-}
-
-fn host_of(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => authority,
-    }
-}
-
-/// By whose hands a request came: what the client says of those before it, then the client.
-fn forwarded_for<'a>(headers: &HeaderMap, client: &'a str) -> Cow<'a, str> {
-    if !headers.contains_key("x-forwarded-for") {
-        return Cow::Borrowed(client);
-    }
-    let said = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    Cow::Owned(said.chain([client]).collect::<Vec<_>>().join(", "))
-}
-
 /// What the worker is told of the request besides its head: the id, and `request.cf`.
 fn meta_of(request_id: &str, version: http::Version, tls: TlsTerms) -> String {
     let TlsTerms { version: tls_version, cipher } = tls;
@@ -239,21 +209,19 @@ fn meta_of(request_id: &str, version: http::Version, tls: TlsTerms) -> String {
     )
 }
 
-/// What a tail shows of a request.
-fn trace_request(parts: &Parts, url: &str, meta: &str, further: &[(&'static str, &str)]) -> TraceRequest {
+/// A client's request, for its trace: what the worker is given of it.
+fn beginning_of(parts: &Parts, url: &str, meta: &str, further: &[(&'static str, &str)]) -> Beginning {
     let mut headers = parts.headers.clone();
+    for name in parts.headers.keys().filter(|name| head::is_hop_by_hop(name)) {
+        headers.remove(name);
+    }
     for (name, value) in further {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(*name, value);
         }
     }
     let cf = serde_json::from_str(meta).ok().and_then(|mut meta: serde_json::Value| Some(meta.get_mut("cf")?.take()));
-    TraceRequest {
-        url: selvedge_telemetry::redacted_url(url),
-        method: parts.method.as_str().to_owned(),
-        headers: selvedge_telemetry::redacted(&headers),
-        cf: cf.unwrap_or_default(),
-    }
+    Beginning::request(url, parts.method.as_str(), &headers, cf.unwrap_or_default())
 }
 
 async fn run(
@@ -306,7 +274,7 @@ async fn run(
     } else {
         EventBody::Client(Upload::new(inquiry.body))
     };
-    let event = || TraceEvent::Fetch { request: trace_request(&inquiry.parts, &url, &meta, &further), response: None };
+    let event = || beginning_of(&inquiry.parts, &url, &meta, &further);
     let watch = Watch::begin(&edge, &deployed, id, None, event);
     match dispatch::send(&edge, &pool, id, &head, body, watch.as_ref()).await {
         Ok(answered) => {

@@ -2,23 +2,16 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use selvedge_model::{BASIS_POINTS, VersionId, WorkerKey, WorkerRecord};
 use sha1::{Digest, Sha1};
 
+use crate::client_head::{VERSION_KEY_COOKIE, version_key, version_named};
 use crate::edge::RequestId;
 use crate::slot::{Slot, Versions};
 
-/// Two requests that carry the same value get the same version, while shares stay as they are or move one way.
-/// <https://developers.cloudflare.com/workers/configuration/versions-and-deployments/gradual-deployments/#version-affinity>
-const VERSION_KEY_HEADER: &str = "cloudflare-workers-version-key";
-/// Names the version that a request is to get, by worker: a dictionary of RFC 8941.
-const VERSION_OVERRIDES_HEADER: &str = "cloudflare-workers-version-overrides";
-/// The same for browsers, which keep it for a day. Set where a request has neither.
-const VERSION_KEY_COOKIE: &str = "selvedge-version-key";
+/// How long a browser keeps the key that its requests got their version by.
 const VERSION_KEY_COOKIE_SECONDS: u32 = 24 * 60 * 60;
-/// The longest key that is looked at, in bytes.
-const VERSION_KEY_BYTES_MAX: usize = 256;
 
 /// A version with its share of the traffic.
 struct Part {
@@ -108,15 +101,7 @@ impl Site {
 
     /// The version that the client names, if it serves.
     fn overridden(&self, headers: &HeaderMap) -> Option<Arc<Slot>> {
-        let values = headers.get_all(VERSION_OVERRIDES_HEADER).iter().filter_map(|value| value.to_str().ok());
-        let members = values.flat_map(|value| value.split(','));
-        // Of a worker that is there twice, the last counts.
-        let version = members.rev().find_map(|member| {
-            let (worker, value) = member.trim().split_once('=')?;
-            // Parameters of a value mean nothing here.
-            let version = value.split(';').next().unwrap_or_default();
-            (worker == self.key.worker.as_str()).then(|| version.trim().trim_matches('"'))
-        })?;
+        let version = version_named(headers, self.key.worker.as_str())?;
         self.slots().find(|slot| slot.version() == version).map(Arc::clone)
     }
 
@@ -133,19 +118,10 @@ impl Site {
     }
 }
 
-fn version_key(headers: &HeaderMap) -> Option<&str> {
-    let header = headers.get(VERSION_KEY_HEADER).and_then(|value| value.to_str().ok());
-    let cookies = || {
-        let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = values.flat_map(|value| value.split(';'));
-        pairs.find_map(|pair| pair.trim().strip_prefix(VERSION_KEY_COOKIE)?.strip_prefix('='))
-    };
-    header.or_else(cookies).filter(|key| !key.is_empty() && key.len() <= VERSION_KEY_BYTES_MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client_head::{VERSION_KEY_HEADER, VERSION_OVERRIDES_HEADER};
     use selvedge_model::{AccountId, DeploymentRecord, Share};
 
     const OLD: &str = "aaaaaaaa-0000-4000-8000-000000000000";
@@ -169,6 +145,7 @@ mod tests {
             domains: vec![],
             crons: vec![],
             tail_consumers: vec![],
+            tags: vec![],
         };
         Site::of_record(record, None, |version| Slot::empty(version.as_str()))
     }

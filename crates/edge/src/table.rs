@@ -335,9 +335,13 @@ impl Table {
     }
 }
 
-/// The path as the worker's URL will have it: dot segments resolved, backslashes turned. A route that compared another
-/// path than the one its worker sees could be led round.
+/// The path as the worker's URL will have it: with a slash before it, dot segments resolved, backslashes turned. A route
+/// that compared another path than the one its worker sees could be led round.
 fn resolved(path: &str) -> Cow<'_, str> {
+    if !path.starts_with('/') {
+        // `*`, and by HTTP/2 and HTTP/3 also a query alone.
+        return Cow::Owned(resolved(&format!("/{path}")).into_owned());
+    }
     if !path.contains("/.") && !path.contains("/%2") && !path.contains('\\') {
         return Cow::Borrowed(path);
     }
@@ -406,6 +410,7 @@ mod tests {
             domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
             crons: vec![],
             tail_consumers: vec![],
+            tags: vec![],
         }
     }
 
@@ -516,6 +521,10 @@ mod tests {
         ] {
             assert_eq!(at(&table, &format!("http://example.com{path}")), expected, "{path}");
         }
+        for target in ["*", "?x", "?x/admin/", ""] {
+            let Found::Site(site) = table.find("http", "example.com", target) else { panic!("nothing at {target}") };
+            assert_eq!(site.key.worker.as_str(), "all", "{target}");
+        }
         for (path, seen) in [
             ("/a/../b", "/b"),
             ("/a/..", "/"),
@@ -526,7 +535,8 @@ mod tests {
             ("/...", "/..."),
             ("/%2e%2E/%2F", "/%2F"),
             ("/a\\b/", "/a/b/"),
-            ("*", "*"),
+            ("*", "/*"),
+            ("", "/"),
         ] {
             assert_eq!(resolved(path), seen, "{path}");
             if path.starts_with('/') {

@@ -6,19 +6,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use selvedge_model::{
-    Exception, Failure, LimitName, Outcome, ScriptVersion, Trace, TraceEvent, TraceException, TraceLog, TraceOf,
-    TraceResponse, WorkerName,
+    Exception, ExecutionModel, Failure, LimitName, Outcome, ScriptVersion, Trace, TraceOf, WorkerName, WorkerRecord,
 };
+use serde_json::Value;
 
 use crate::deployed::Deployed;
 use crate::edge::{Edge, RequestId};
 use crate::pages;
 use crate::records::{Attention, Ended};
-
-/// The most that a trace holds of logs, in bytes: what the platform's tail does.
-const LOGS_BYTES_MAX: usize = 256 * 1024;
-/// The most exceptions that a trace holds.
-const EXCEPTIONS_MAX: usize = 32;
+use crate::trace::{Beginning, Draft};
 
 /// Milliseconds since 1970.
 pub fn now_ms() -> u64 {
@@ -29,9 +25,8 @@ struct Noted {
     outcome: Outcome,
     status: Option<u16>,
     cpu_us: u64,
-    /// What a tail shows of it, where somebody looks.
-    trace: Option<Box<Trace>>,
-    logs_bytes: usize,
+    /// What is written down of it, where somebody looks.
+    trace: Option<Box<Draft>>,
 }
 
 /// What is noted of one event.
@@ -53,11 +48,9 @@ impl Watch {
         deployed: &Deployed,
         id: RequestId,
         entrypoint: Option<&str>,
-        event: impl FnOnce() -> TraceEvent,
+        event: impl FnOnce() -> Beginning,
     ) -> Option<Arc<Self>> {
-        deployed.trace_of.as_ref()?;
-        let consumers = edge.tail_consumers(&deployed.key);
-        Self::of(edge, deployed, id, entrypoint, Some(consumers), event)
+        Self::of(edge, deployed, id, entrypoint, false, event)
     }
 
     /// The same for an event that no worker is told of: a tail worker's own, and what that asks of others. Each would
@@ -67,9 +60,9 @@ impl Watch {
         deployed: &Deployed,
         id: RequestId,
         entrypoint: Option<&str>,
-        event: impl FnOnce() -> TraceEvent,
+        event: impl FnOnce() -> Beginning,
     ) -> Option<Arc<Self>> {
-        Self::of(edge, deployed, id, entrypoint, None, event)
+        Self::of(edge, deployed, id, entrypoint, true, event)
     }
 
     fn of(
@@ -77,35 +70,21 @@ impl Watch {
         deployed: &Deployed,
         id: RequestId,
         entrypoint: Option<&str>,
-        consumers: Option<Vec<WorkerName>>,
-        event: impl FnOnce() -> TraceEvent,
+        untold: bool,
+        event: impl FnOnce() -> Beginning,
     ) -> Option<Arc<Self>> {
-        let untold = consumers.is_none();
-        let consumers = consumers.unwrap_or_default();
         let of = deployed.trace_of.as_ref()?;
+        let site = edge.site(&deployed.key);
+        let record = site.as_ref().and_then(|site| site.record.as_ref());
+        let consumers = record.filter(|_| !untold).map(|record| record.tail_consumers.clone()).unwrap_or_default();
         let attention = edge.records().attention(&deployed.key);
         let full = attention == Attention::Trace || !consumers.is_empty();
         if attention == Attention::None && !full {
             return None;
         }
-        let trace = full.then(|| {
-            Box::new(Trace {
-                of: of.clone(),
-                request_id: id.to_string(),
-                outcome: Outcome::Ok,
-                script_name: of.worker.as_str().to_owned(),
-                script_version: ScriptVersion { id: of.version.clone() },
-                entrypoint: entrypoint.map(str::to_owned),
-                exceptions: Vec::new(),
-                logs: Vec::new(),
-                event_timestamp: now_ms(),
-                event: Some(event()),
-                cpu_time: 0,
-                wall_time: 0,
-                truncated: false,
-            })
-        });
-        let noted = Noted { outcome: Outcome::Ok, status: None, cpu_us: 0, trace, logs_bytes: 0 };
+        let trace = full
+            .then(|| Box::new(Draft::new(begun(deployed, of, id, entrypoint, record), event(), !consumers.is_empty())));
+        let noted = Noted { outcome: Outcome::Ok, status: None, cpu_us: 0, trace };
         Some(Arc::new(Self {
             edge: Arc::clone(edge),
             of: of.clone(),
@@ -125,8 +104,8 @@ impl Watch {
     pub fn answered(&self, status: u16) {
         let mut noted = self.noted.lock();
         noted.status = Some(status);
-        if let Some(TraceEvent::Fetch { response, .. }) = noted.trace.as_mut().and_then(|trace| trace.event.as_mut()) {
-            *response = Some(TraceResponse { status });
+        if let Some(trace) = &mut noted.trace {
+            trace.answered(status);
         }
     }
 
@@ -169,24 +148,24 @@ impl Watch {
         noted.exception(exception.name, exception.message, exception.stack);
     }
 
-    /// It logged something.
-    pub fn log(&self, level: &str, message: Vec<serde_json::Value>, bytes: usize) {
-        let mut noted = self.noted.lock();
-        noted.logs_bytes += bytes;
-        let over = noted.logs_bytes > LOGS_BYTES_MAX;
-        if let Some(trace) = &mut noted.trace {
-            if over {
-                trace.truncated = true;
-            } else {
-                trace.logs.push(TraceLog { message, level: level.to_owned(), timestamp: now_ms() });
-            }
+    /// It logged something, in a record of that many bytes.
+    pub fn log(&self, level: &str, message: Vec<Value>, bytes: usize) {
+        if let Some(trace) = &mut self.noted.lock().trace {
+            trace.log(level, message, bytes);
+        }
+    }
+
+    /// It published something to a channel of `node:diagnostics_channel`, in a record of that many bytes.
+    pub fn published(&self, channel: String, message: Value, bytes: usize) {
+        if let Some(trace) = &mut self.noted.lock().trace {
+            trace.published(channel, message, bytes);
         }
     }
 
     /// It logged more than it may.
     pub fn truncated(&self) {
         if let Some(trace) = &mut self.noted.lock().trace {
-            trace.truncated = true;
+            trace.truncated();
         }
     }
 
@@ -206,17 +185,14 @@ impl Drop for Watch {
         let wall = self.began.elapsed();
         let noted = self.noted.get_mut();
         let cpu = Duration::from_micros(noted.cpu_us);
-        let trace = noted.trace.take().map(|mut trace| {
-            trace.outcome = noted.outcome;
-            trace.cpu_time = noted.cpu_us / 1000;
-            trace.wall_time = wall.as_millis() as u64;
-            Arc::new(*trace)
+        let trace = noted.trace.take().map(|draft| {
+            let (trace, unredacted) = draft.end(noted.outcome, cpu, wall);
+            let consumers = std::mem::take(&mut self.consumers);
+            if !consumers.is_empty() {
+                self.edge.tell_consumers(&self.of, consumers, &trace, unredacted.as_ref());
+            }
+            Arc::new(trace)
         });
-        if let Some(trace) = &trace
-            && !self.consumers.is_empty()
-        {
-            self.edge.tell_consumers(&self.of, std::mem::take(&mut self.consumers), Arc::clone(trace));
-        }
         let ended = Ended { of: &self.of, outcome: noted.outcome, status: noted.status, cpu, wall, trace };
         self.edge.records().ended(ended);
     }
@@ -224,11 +200,41 @@ impl Drop for Watch {
 
 impl Noted {
     fn exception(&mut self, name: String, message: String, stack: String) {
-        if let Some(trace) = &mut self.trace
-            && trace.exceptions.len() < EXCEPTIONS_MAX
-        {
-            trace.exceptions.push(TraceException { name, message, stack, timestamp: now_ms() });
+        if let Some(trace) = &mut self.trace {
+            trace.threw(name, message, stack);
         }
+    }
+}
+
+/// The trace of an event that begins now.
+fn begun(
+    deployed: &Deployed,
+    of: &TraceOf,
+    id: RequestId,
+    entrypoint: Option<&str>,
+    record: Option<&WorkerRecord>,
+) -> Trace {
+    Trace {
+        of: of.clone(),
+        request_id: id.to_string(),
+        outcome: Outcome::Ok,
+        script_name: of.worker.as_str().to_owned(),
+        script_version: ScriptVersion {
+            id: of.version.clone(),
+            tag: deployed.tag.clone(),
+            message: deployed.message.clone(),
+        },
+        script_tags: record.map(|record| record.tags.clone()).unwrap_or_default(),
+        entrypoint: entrypoint.map(str::to_owned),
+        execution_model: ExecutionModel::Stateless,
+        exceptions: Vec::new(),
+        logs: Vec::new(),
+        diagnostics_channel_events: Vec::new(),
+        event_timestamp: now_ms(),
+        event: None,
+        cpu_time: 0,
+        wall_time: 0,
+        truncated: false,
     }
 }
 

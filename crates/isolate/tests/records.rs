@@ -160,6 +160,50 @@ fn exceptions_that_end_no_answer_are_marked() {
     assert!(records[0].get("exception").is_none(), "{records:?}");
 }
 
+/// What a fetch handler with this body published to channels, and what it logged besides.
+fn published(body: &str) -> (Value, usize) {
+    let source = format!(
+        "import {{ channel, subscribe, tracingChannel }} from 'node:diagnostics_channel'; channel('start').publish('early'); \
+         export default {{ async fetch() {{ {body}; return new Response() }} }};"
+    );
+    let mut version = script(&source);
+    version.manifest.compatibility_flags = vec!["nodejs_compat".into()];
+    let ended = Edge::start(&version).fetch();
+    ended.answer();
+    let (messages, logs): (Vec<&Value>, Vec<&Value>) =
+        ended.logs.iter().partition(|record| record.get("channel").is_some());
+    assert!(messages.iter().all(|record| record["timestamp"].is_u64()));
+    let messages: Vec<Value> = messages.iter().map(|record| json!([record["channel"], record["values"][0]])).collect();
+    (json!(messages), logs.len())
+}
+
+#[test]
+fn what_is_published_to_channels_is_told_whether_or_not_anybody_subscribed() {
+    let told = published(
+        "const heard = []; const one = channel('one'); one.publish({ a: [1, 'b'] }); subscribe('one', (message) => heard.push(message)); \
+         one.publish('again'); channel(Symbol('two')).publish(null); one.runStores(1, () => {}); \
+         channel('three').runStores(2, () => {}); console.log(heard.length)",
+    );
+    let expected =
+        json!([["one", { "a": [1, "b"] }], ["one", "again"], ["Symbol(two)", null], ["one", 1], ["three", 2]]);
+    // The subscriber heard two, of which the log tells; what was published while the worker started has no event.
+    assert_eq!(told, (expected, 1));
+}
+
+#[test]
+fn what_cannot_be_told_of_a_channel_is_replaced_and_throws_nothing() {
+    let (messages, _) = published(
+        "const it = channel('it'); it.publish(() => {}); it.publish(Symbol('s')); it.publish('x'.repeat(1e5)); \
+         it.publish({ get a() { throw new Error('mine') } }); it.publish({ get a() { it.publish('inner'); return 1 } }); \
+         it.name = { toString() { throw new Error('mine') } }; it.publish('nameless')",
+    );
+    let told: Vec<&Value> = messages.as_array().unwrap().iter().map(|message| &message[1]).collect();
+    let gone = json!("[[ Diagnostic event was not serializable ]]");
+    assert_eq!(told[..3], [&gone, &gone, &gone]);
+    assert!(told[3].as_str().unwrap().contains("[Getter]"), "{}", told[3]);
+    assert_eq!(told[4..], [&json!({ "a": 1 })]);
+}
+
 #[test]
 fn an_event_s_cpu_time_is_told_with_its_end() {
     const BUSY: &str = "let at = 0; for (let i = 0; i < 2e8; i++) at = (at * 31 + i) | 0; globalThis.at = at";

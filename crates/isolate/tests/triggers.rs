@@ -17,16 +17,17 @@ fn traces() -> Value {
             "event": {
                 "request": {
                     "url": "http://a.test/REDACTED", "method": "POST", "cf": { "colo": "X" },
-                    "headers": { "authorization": "REDACTED" },
-                    "unredacted": { "url": "http://a.test/secret", "headers": { "authorization": "Bearer x" } },
+                    "headers": { "accept": "*/*", "authorization": "REDACTED" },
                 },
                 "response": { "status": 500 },
             },
+            "unredacted": { "url": "http://a.test/secret", "headers": { "authorization": "Bearer x" } },
             "logs": [{ "level": "log", "timestamp": 1, "message": ["grüße", 1, null, { "a": [true] }] }],
             "exceptions": [{ "name": "Error", "message": "boom", "stack": "Error: boom", "timestamp": 2 }],
             "cpuTime": 3, "wallTime": 4, "truncated": false,
         },
         { "scriptName": "clock", "event": { "cron": "* * * * *", "scheduledTime": 5 }, "outcome": "ok", "entrypoint": "Named" },
+        { "event": { "request": { "url": "http://a.test/", "method": "GET", "headers": {} } }, "outcome": "ok" },
     ])
 }
 
@@ -35,11 +36,18 @@ const TAIL: &str = r#"
   export default {
     tail(events, env, ctx) {
       const { request } = events[0].event;
+      const whole = JSON.parse(JSON.stringify(events));
+      // What code does to the one is not seen in the other.
+      const unredacted = request.getUnredacted();
+      unredacted.headers.authorization = request.headers.accept = request.method = "mine";
+      const again = request.getUnredacted().getUnredacted();
       seen = {
         array: Array.isArray(events), length: events.length, env: typeof env, ctx: typeof ctx.waitUntil,
-        whole: JSON.parse(JSON.stringify(events)),
+        whole,
         plain: [request.url, request.headers.authorization],
-        unredacted: [request.getUnredacted().url, request.getUnredacted().headers.authorization, request.getUnredacted().method],
+        unredacted: [unredacted.url, unredacted.cf, again.url, again.headers, again.method],
+        open: events.length > 2 && [events[2].event.request.getUnredacted(), events[2].event.request.cf],
+        names: ["tailAttributes", "preview", "durableObjectId", "scriptTags", "dispatchNamespace"].map((name) => name in events[0]),
       };
       ctx.waitUntil(scheduler.wait(1).then(() => { seen.waited = true; }));
     },
@@ -53,12 +61,16 @@ fn a_tail_handler_is_given_the_traces() {
     assert_eq!((ended.answer().status.as_str(), ended.meta()), ("200", json!({ "outcome": "ok" })));
     let seen = edge.fetch().json();
     assert_eq!(seen["array"], true);
-    assert_eq!((&seen["length"], &seen["env"], &seen["ctx"]), (&json!(2), &json!("object"), &json!("function")));
+    assert_eq!((&seen["length"], &seen["env"], &seen["ctx"]), (&json!(3), &json!("object"), &json!("function")));
     assert_eq!(seen["waited"], true, "the answer waits for waitUntil");
     assert_eq!(seen["plain"], json!(["http://a.test/REDACTED", "REDACTED"]));
-    assert_eq!(seen["unredacted"], json!(["http://a.test/secret", "Bearer x", "POST"]));
+    let headers = json!({ "accept": "*/*", "authorization": "Bearer x" });
+    let unredacted = json!(["http://a.test/secret", { "colo": "X" }, "http://a.test/secret", headers, "POST"]);
+    assert_eq!(seen["unredacted"], unredacted);
+    assert_eq!(seen["open"], json!([{ "url": "http://a.test/", "method": "GET", "headers": {} }, null]));
+    assert_eq!(seen["names"], json!([true, true, true, true, true]));
     let mut expected = traces();
-    expected[0]["event"]["request"].as_object_mut().unwrap().remove("unredacted");
+    expected[0].as_object_mut().unwrap().remove("unredacted");
     for item in expected.as_array_mut().unwrap() {
         let item = item.as_object_mut().unwrap();
         item.insert("diagnosticsChannelEvents".into(), json!([]));
@@ -101,7 +113,7 @@ fn tails_have_every_form_of_handler() {
     for (kind, source, target, expected) in [
         (ModuleKind::EsModule, class, "tail", json!(["function", "producer"])),
         (ModuleKind::EsModule, named, "tail:Named", json!(["trace", "clock"])),
-        (ModuleKind::Script, listener, "tail", json!(["tail", "producer", 2, "trace"])),
+        (ModuleKind::Script, listener, "tail", json!(["tail", "producer", 3, "trace"])),
     ] {
         let mut edge = Edge::start(&version(&[("index.js", kind, source.as_bytes())], vec![]));
         let ended = edge.send(target, &json!({}), traces().to_string().as_bytes());

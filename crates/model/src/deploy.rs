@@ -191,6 +191,9 @@ pub struct WorkerRecord {
     pub crons: Vec<CronRecord>,
     /// Workers that are told what became of its events.
     pub tail_consumers: Vec<WorkerName>,
+    /// What its owner marked it with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// Which versions serve, and how much each.

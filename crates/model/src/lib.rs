@@ -5,6 +5,7 @@
 mod deploy;
 mod failure;
 mod ids;
+mod json;
 mod limits;
 mod manifest;
 mod route;
@@ -16,10 +17,11 @@ pub use deploy::{
 };
 pub use failure::{Exception, Failure, LimitError, LimitName, Place};
 pub use ids::{AccountId, BlobHash, IdError, VersionId, WorkerKey, WorkerName};
+pub use json::{JSON_DEPTH_MAX, JsonError, check_json};
 pub use limits::Limits;
 pub use manifest::{Binding, Format, LoadError, Loaded, Manifest, Module, ModuleKind, NamedHandlers, Ready, Version};
 pub use route::{HostWildcard, ROUTE_BYTES_MAX, RouteError, RoutePattern, RouteScheme, Specificity, is_host_name};
 pub use trace::{
-    ConsumedEvent, Outcome, ScriptVersion, Trace, TraceEvent, TraceException, TraceLog, TraceOf, TraceRequest,
-    TraceResponse,
+    ChannelMessage, ConsumedEvent, ExecutionModel, Outcome, ScriptVersion, Trace, TraceEvent, TraceException, TraceLog,
+    TraceOf, TraceRequest, TraceResponse,
 };

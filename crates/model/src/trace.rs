@@ -1,4 +1,4 @@
-//! What became of one event, as a tail, a tail worker and the metrics read it.
+//! What became of one event, as a tail, a tail worker and the metrics read it: without the credentials that came with it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,10 +39,15 @@ pub struct Trace {
     pub outcome: Outcome,
     pub script_name: String,
     pub script_version: ScriptVersion,
+    /// What the worker's owner marked it with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub script_tags: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<String>,
+    pub execution_model: ExecutionModel,
     pub exceptions: Vec<TraceException>,
     pub logs: Vec<TraceLog>,
+    pub diagnostics_channel_events: Vec<ChannelMessage>,
     /// Milliseconds since 1970 when it arrived.
     pub event_timestamp: u64,
     /// None where the event is of a kind that has no shape.
@@ -51,13 +56,27 @@ pub struct Trace {
     pub cpu_time: u64,
     /// Time from arrival to end, in milliseconds.
     pub wall_time: u64,
-    /// Whether logs were left out because there were too many.
+    /// Whether something was left out because it was too much.
     pub truncated: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ScriptVersion {
     pub id: VersionId,
+    /// What its author called it: `--tag` of an upload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// What its author said of it: `--message` of an upload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What kind of instance ran an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ExecutionModel {
+    /// Any instance of the version.
+    Stateless,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,6 +99,16 @@ pub struct TraceLog {
     pub timestamp: u64,
 }
 
+/// What code published to a channel of `node:diagnostics_channel`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChannelMessage {
+    pub channel: String,
+    /// The message as far as JSON can say it.
+    pub message: Value,
+    /// Milliseconds since 1970.
+    pub timestamp: u64,
+}
+
 /// What the event was.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
@@ -97,12 +126,14 @@ pub enum TraceEvent {
     Tail { consumed_events: Vec<ConsumedEvent> },
 }
 
-/// A client's request. Headers that carry credentials are redacted before they come here.
+/// A client's request. What may be a credential is redacted before it comes here: whoever has a trace may show it.
 #[derive(Debug, Clone, Serialize)]
 pub struct TraceRequest {
     pub url: String,
     pub method: String,
+    /// Names in lower case; the values of one name joined by commas.
     pub headers: serde_json::Map<String, Value>,
+    #[serde(skip_serializing_if = "Value::is_null")]
     pub cf: Value,
 }
 

@@ -155,6 +155,9 @@ impl Stored {
             worker: record.worker.clone(),
             version: record.id.clone(),
         });
+        let said = |key: &str| record.annotations.get(key).filter(|text| !text.is_empty()).cloned();
+        deployed.tag = said("workers/tag");
+        deployed.message = said("workers/message");
         deployed.services = services;
         deployed.assets = self.assets(record).await?;
         let mut maps = SourceMaps::default();
@@ -222,7 +225,9 @@ impl Stored {
         let headers = assets.headers.as_deref().unwrap_or_default();
         let redirects = assets.redirects.as_deref().unwrap_or_default();
         let base = assets.base_path.as_deref().unwrap_or_default();
-        let set = AssetSet::of_files(files, headers, redirects, config)?.with_base_path(base);
+        let set = AssetSet::of_files(files, headers, redirects, config)?
+            .with_base_path(base)
+            .with_variants(Arc::clone(self.blobs.variants()));
         let binding = record.bindings.iter().find(|binding| binding.kind == BindingKind::Assets);
         Ok(Some(Assets { set: Arc::new(set), binding: binding.map(|binding| binding.name.clone()), has_worker }))
     }

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use selvedge_edge::{Edge, NoInstance, Versions};
 use selvedge_fabric::{Entry, Fabric, Revision};
 use selvedge_model::{CronRecord, Loaded, VersionId, VersionRecord, WorkerKey, WorkerRecord, version_key, worker_key};
+use tokio::sync::watch;
 
 use crate::blobs::Blobs;
 use crate::error::PopError;
@@ -29,6 +30,8 @@ pub struct Replica {
     stored: Arc<Stored>,
     versions: Arc<dyn Versions>,
     crons: RwLock<HashMap<WorkerKey, Vec<CronRecord>>>,
+    /// Up to where the fabric's changes are served.
+    reached: watch::Sender<Revision>,
     /// Held for reading by whoever needs blobs that no record names yet, for writing by who removes those that none names.
     sweeping: tokio::sync::RwLock<()>,
 }
@@ -47,11 +50,13 @@ impl Replica {
         let blobs = Blobs::open(&folder.join("blobs"))?;
         let stored = Arc::new(Stored::new(rows, blobs, fabric, secrets));
         let versions = Arc::clone(&stored) as Arc<dyn Versions>;
+        let reached = watch::Sender::new(stored.rows.revision()?);
         let replica = Arc::new(Self {
             edge,
             stored,
             versions,
             crons: RwLock::default(),
+            reached,
             sweeping: tokio::sync::RwLock::default(),
         });
         let opening = Arc::clone(&replica);
@@ -119,6 +124,12 @@ impl Replica {
         let _kept = self.sweeping.read().await;
         let deployed = self.stored.deployed(record).await.map_err(NoInstance::Unavailable)?;
         self.edge.prepare(&record.id, deployed).await
+    }
+
+    /// Resolves once everything is served that the fabric has up to that revision.
+    pub async fn reached(&self, revision: Revision) {
+        // An error would mean that this is gone, which it is not.
+        let _ = self.reached.subscribe().wait_for(|reached| *reached >= revision).await;
     }
 
     /// Takes in what changes in the fabric for as long as there is one.
@@ -195,6 +206,9 @@ impl Replica {
                 self.crons.write().remove(&key);
                 self.edge.remove_worker(&key);
             }
+        }
+        if let Some(last) = entries.last() {
+            self.reached.send_replace(last.revision);
         }
         Ok(())
     }

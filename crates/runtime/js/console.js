@@ -131,6 +131,32 @@ function insteadOf(text) {
   return ',"values":[' + JSONStringify(StringPrototypeSlice(bare, 0, SHOWN_LENGTH_MAX)) + "]";
 }
 
+// === node:diagnostics_channel ===
+
+/** What stands in the place of a message that is none of JSON's values, or too large: in the platform's words. */
+const NO_MESSAGE = "[[ Diagnostic event was not serializable ]]";
+/** A message is being written: what its getters publish is not told, or it could go on for ever. */
+let publishing = false;
+
+/**
+ * Tells of what the event under way published, for tails and tail workers.
+ * @param {string} channel
+ * @param {any} message
+ */
+function channelRecord(channel, message) {
+  const invocation = events.current();
+  if (invocation === undefined || publishing) return;
+  let json;
+  publishing = true;
+  try {
+    if (typeof message !== "function" && typeof message !== "symbol") json = valueOf(message);
+  } finally {
+    publishing = false;
+  }
+  if (json === undefined || json.length > VALUES_LENGTH_MAX) json = JSONStringify(NO_MESSAGE);
+  logRecord(invocation.stream, "log", "", ',"channel":' + JSONStringify(channel) + ',"values":[' + json + "]");
+}
+
 // === the console ===
 
 /** @returns {Console} */
@@ -182,5 +208,5 @@ function makeConsole() {
   return console;
 }
 
-return { logException, logRecord, makeConsole };
+return { channelRecord, logException, logRecord, makeConsole };
 })();

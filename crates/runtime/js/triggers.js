@@ -71,26 +71,40 @@ function dispatchScheduled(stream, entrypoint, meta) {
 
 // === tails ===
 
-/** A request as a tail worker sees it. What names credentials is redacted, until it is asked for. */
+/** A request as a tail worker sees it: what may be a credential is redacted, until it is asked for. */
 class TailRequest {
   #unredacted;
-  constructor(request) {
-    this.cf = request.cf;
-    this.headers = request.headers;
-    this.method = request.method;
-    this.url = request.url;
-    this.#unredacted = request.unredacted;
+  constructor(shown, unredacted) {
+    this.cf = shown.cf;
+    this.headers = { ...shown.headers };
+    this.method = shown.method;
+    this.url = shown.url;
+    this.#unredacted = unredacted;
   }
   getUnredacted() {
-    return new TailRequest({ __proto__: null, cf: this.cf, headers: this.headers, method: this.method, url: this.url, ...this.#unredacted });
+    return new TailRequest(this.#unredacted, this.#unredacted);
   }
 }
 ObjectDefineProperty(TailRequest.prototype, SymbolToStringTag, { __proto__: null, value: "Request", configurable: true });
 
+/**
+ * @param {object} request as everyone is shown it
+ * @param {undefined | { url?: string, headers?: Record<string, string> }} hidden what of it is not shown
+ */
+function requestOf(request, hidden) {
+  return new TailRequest(request, {
+    __proto__: null,
+    cf: request.cf,
+    headers: { ...request.headers, ...hidden?.headers },
+    method: request.method,
+    url: hidden?.url ?? request.url,
+  });
+}
+
 /** https://developers.cloudflare.com/workers/runtime-apis/handlers/tail/#tailitems */
 function itemOf(trace) {
   const event = trace.event ?? null;
-  if (event?.request !== undefined) event.request = new TailRequest(event.request);
+  if (event?.request !== undefined) event.request = requestOf(event.request, trace.unredacted);
   return {
     event,
     eventTimestamp: trace.eventTimestamp ?? null,
@@ -102,6 +116,9 @@ function itemOf(trace) {
     scriptVersion: trace.scriptVersion,
     dispatchNamespace: trace.dispatchNamespace,
     scriptTags: trace.scriptTags,
+    tailAttributes: trace.tailAttributes,
+    preview: trace.preview,
+    durableObjectId: trace.durableObjectId,
     outcome: trace.outcome,
     executionModel: trace.executionModel ?? "stateless",
     truncated: trace.truncated ?? false,

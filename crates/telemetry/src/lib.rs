@@ -5,7 +5,8 @@
 //! - [`Metrics`]: counters and histograms in the text format that Prometheus reads. The number of series is bounded,
 //!   however many workers, routes or accounts there are.
 //! - [`logs`]: the program's own log, as text or as JSON lines.
-//! - [`redacted`] and [`redacted_url`]: requests as they may be shown to whoever reads logs: without credentials.
+//! - [`redacted`] and [`redacted_url`]: requests as they may be shown to whoever reads logs: without credentials;
+//!   [`hidden`]: what they leave out.
 //!
 //! Nothing here blocks or fails an event: recording takes short locks, never waits for a reader, and every queue is
 //! bounded. When nobody watches, [`Tails::wants`] costs one atomic load.
@@ -17,5 +18,5 @@ mod redaction;
 mod tails;
 
 pub use metrics::{METRICS_CONTENT_TYPE, Metrics};
-pub use redaction::{REDACTED, redacted, redacted_url};
+pub use redaction::{REDACTED, hidden, redacted, redacted_url};
 pub use tails::{Filters, TailError, TailMessages, TailSession, Tails};

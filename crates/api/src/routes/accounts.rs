@@ -46,12 +46,18 @@ impl From<Account> for AccountView {
 
 /// An account to make.
 #[derive(Deserialize, ToSchema)]
-struct CreateAccount {
+pub struct CreateAccount {
     #[schema(min_length = 1, max_length = 256)]
     name: String,
     /// Made of the name where none is given.
     #[serde(default)]
     subdomain: Option<String>,
+}
+
+impl From<CreateAccount> for NewAccount {
+    fn from(body: CreateAccount) -> Self {
+        Self { name: body.name, subdomain: body.subdomain }
+    }
 }
 
 /// The accounts that the token is for.
@@ -81,8 +87,7 @@ async fn create_account(
     JsonBody(body): JsonBody<CreateAccount>,
 ) -> Answer<AccountView> {
     caller.require_admin()?;
-    let new = NewAccount { name: body.name, subdomain: body.subdomain };
-    answer(state.control.create_account(&caller, new).await?.into())
+    answer(state.control.create_account(&caller, body.into()).await?.into())
 }
 
 /// One account.

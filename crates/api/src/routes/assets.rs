@@ -36,7 +36,7 @@ pub fn router() -> Router {
 
 /// What an upload of assets is to have, by path.
 #[derive(Deserialize, ToSchema)]
-struct Manifest {
+pub struct Manifest {
     /// By path, such as `/index.html`.
     manifest: BTreeMap<String, ManifestEntry>,
 }
@@ -47,6 +47,13 @@ struct ManifestEntry {
     hash: String,
     /// Bytes.
     size: u64,
+}
+
+impl Manifest {
+    pub fn entries(self) -> BTreeMap<String, AssetEntry> {
+        let entry = |(path, entry): (String, ManifestEntry)| (path, AssetEntry { hash: entry.hash, size: entry.size });
+        self.manifest.into_iter().map(entry).collect()
+    }
 }
 
 /// An upload of assets has begun.
@@ -76,7 +83,7 @@ impl From<AssetsUploaded> for Progress {
 /// How files are sent.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct AssetsParams {
+pub struct AssetsParams {
     /// They are in base64.
     base64: Option<bool>,
 }
@@ -96,7 +103,7 @@ struct AssetPath {
     hash: String,
 }
 
-fn session_token(headers: &HeaderMap) -> Result<&str, ApiError> {
+pub fn session_token(headers: &HeaderMap) -> Result<&str, ApiError> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
     value.ok_or_else(|| {
         ApiError::unauthenticated(
@@ -120,10 +127,8 @@ async fn start_assets_upload(
     let _turn = state.upload_turn(&on.account).await?;
     let (parts, body) = request.into_parts();
     let bytes = read_whole(body, &parts.headers, MANIFEST_BYTES_MAX).await?;
-    let Manifest { manifest } = json(&bytes, "the body")?;
-    let entry = |(path, entry): (String, ManifestEntry)| (path, AssetEntry { hash: entry.hash, size: entry.size });
-    let manifest = manifest.into_iter().map(entry).collect();
-    let session = state.control.start_assets(&on.caller, &on.account, &name, manifest).await?;
+    let manifest: Manifest = json(&bytes, "the body")?;
+    let session = state.control.start_assets(&on.caller, &on.account, &name, manifest.entries()).await?;
     answer(Session { jwt: session.token, buckets: session.buckets })
 }
 
@@ -159,7 +164,7 @@ async fn upload_assets(
     answer(progress.into())
 }
 
-fn decoded(name: &str, text: &[u8]) -> Result<Bytes, ApiError> {
+pub fn decoded(name: &str, text: &[u8]) -> Result<Bytes, ApiError> {
     let wrong = |problem: String| {
         ApiError::bad_body(format!("the part \"{}\" is not base64, as `base64=true` says: {problem}", shown(name)))
     };

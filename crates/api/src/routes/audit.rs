@@ -75,7 +75,7 @@ struct AuditOwner {
 /// Which changes.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct AuditParams {
+pub struct AuditParams {
     /// Where the page begins: what `result_info.cursor` of the page before says.
     #[param(pattern = "^[0-9]{0,18}$")]
     cursor: Option<String>,
@@ -98,7 +98,7 @@ struct AuditParams {
 }
 
 impl AuditParams {
-    fn query(self) -> Result<AuditQuery, ApiError> {
+    pub fn query(self) -> Result<AuditQuery, ApiError> {
         if self.limit == Some(0) {
             return Err(ApiError::bad_parameter(format!("`limit` is between 1 and {PAGE_MAX}")));
         }

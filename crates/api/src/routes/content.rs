@@ -30,7 +30,7 @@ pub fn router() -> Router {
 /// Of which version.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct ContentParams {
+pub struct ContentParams {
     /// The version's id; the latest, where none is given.
     version: Option<String>,
 }

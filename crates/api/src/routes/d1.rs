@@ -55,7 +55,7 @@ impl From<Resource> for D1Database {
 
 /// A D1 database to make. Members beside the name are kept.
 #[derive(Deserialize, ToSchema)]
-struct CreateD1Database {
+pub struct CreateD1Database {
     #[schema(min_length = 1, max_length = 256)]
     name: String,
     #[serde(default)]
@@ -64,10 +64,18 @@ struct CreateD1Database {
     jurisdiction: Option<String>,
 }
 
+impl From<CreateD1Database> for NewResource {
+    fn from(body: CreateD1Database) -> Self {
+        let said = [("primary_location_hint", body.primary_location_hint), ("jurisdiction", body.jurisdiction)];
+        let data = said.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?)))).collect();
+        Self { kind: KIND, name: body.name, data }
+    }
+}
+
 /// Which D1 databases.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct D1Params {
+pub struct D1Params {
     /// Only the one of that name.
     name: Option<String>,
     #[param(minimum = 1)]
@@ -113,10 +121,7 @@ async fn create_d1_database(
     on: On<WorkersWrite>,
     JsonBody(body): JsonBody<CreateD1Database>,
 ) -> Answer<D1Database> {
-    let said = [("primary_location_hint", body.primary_location_hint), ("jurisdiction", body.jurisdiction)];
-    let data = said.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?)))).collect();
-    let new = NewResource { kind: KIND, name: body.name, data };
-    answer(state.control.create_resource(&on.caller, &on.account, new).await?.into())
+    answer(state.control.create_resource(&on.caller, &on.account, body.into()).await?.into())
 }
 
 /// One D1 database, by its id or its name.

@@ -55,7 +55,7 @@ struct Deployments {
 
 /// A deployment to make.
 #[derive(Deserialize, ToSchema)]
-struct CreateDeployment {
+pub struct CreateDeployment {
     /// `percentage`.
     #[serde(default)]
     #[schema(nullable = false)]
@@ -72,10 +72,23 @@ struct CreateDeployment {
     code_update_strategy: Option<Value>,
 }
 
+impl CreateDeployment {
+    pub fn deployment(self, force: bool) -> Result<NewDeployment, ApiError> {
+        let mut versions = Vec::with_capacity(self.versions.len());
+        for (at, share) in self.versions.into_iter().enumerate() {
+            let dashed = dashed(&share.version_id);
+            let version =
+                dashed.parse().map_err(|error| ApiError::bad_body(format!("`versions[{at}].version_id`: {error}")))?;
+            versions.push((version, share.percentage));
+        }
+        Ok(NewDeployment { strategy: self.strategy, versions, annotations: self.annotations, force })
+    }
+}
+
 /// How a deployment is meant.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct DeployParams {
+pub struct DeployParams {
     /// Also where secrets go back to former values.
     force: Option<bool>,
 }
@@ -126,19 +139,7 @@ async fn create_deployment(
     Asked(params): Asked<DeployParams>,
     JsonBody(body): JsonBody<CreateDeployment>,
 ) -> Answer<DeploymentView> {
-    let mut versions = Vec::with_capacity(body.versions.len());
-    for (at, share) in body.versions.into_iter().enumerate() {
-        let dashed = dashed(&share.version_id);
-        let version =
-            dashed.parse().map_err(|error| ApiError::bad_body(format!("`versions[{at}].version_id`: {error}")))?;
-        versions.push((version, share.percentage));
-    }
-    let new = NewDeployment {
-        strategy: body.strategy,
-        versions,
-        annotations: body.annotations,
-        force: params.force.unwrap_or(false),
-    };
+    let new = body.deployment(params.force.unwrap_or(false))?;
     answer(state.control.deploy(&on.caller, &on.account, &name, new).await?.into())
 }
 

@@ -56,7 +56,7 @@ impl From<CustomDomain> for DomainView {
 
 /// A host name to lead to a worker.
 #[derive(Serialize, Deserialize, ToSchema)]
-struct DomainOrigin {
+pub struct DomainOrigin {
     hostname: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     zone_id: Option<String>,
@@ -65,7 +65,7 @@ struct DomainOrigin {
 }
 
 impl DomainOrigin {
-    fn input(self) -> DomainInput {
+    pub fn input(self) -> DomainInput {
         DomainInput { hostname: self.hostname, zone_id: self.zone_id, zone_name: self.zone_name }
     }
 
@@ -76,8 +76,8 @@ impl DomainOrigin {
 
 /// Host names for a worker.
 #[derive(Deserialize, ToSchema)]
-struct PutDomains {
-    origins: Vec<DomainOrigin>,
+pub struct PutDomains {
+    pub origins: Vec<DomainOrigin>,
     /// The worker's other domains go.
     #[serde(default)]
     override_scope: bool,
@@ -112,7 +112,7 @@ struct ChangedDomain {
 /// Which domains.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct DomainsParams {
+pub struct DomainsParams {
     /// Only those of that worker.
     service: Option<String>,
     /// Only that host name.
@@ -124,7 +124,7 @@ struct DomainsParams {
 /// How the changes are meant.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct ChangesetParams {
+pub struct ChangesetParams {
     /// What is not named goes.
     replace_state: Option<bool>,
 }

@@ -45,7 +45,7 @@ impl From<Route> for RouteView {
 
 /// A route of a worker to set.
 #[derive(Deserialize, ToSchema)]
-struct WorkerRoute {
+pub struct WorkerRoute {
     /// Such as `example.com/api/*`.
     pattern: String,
     #[serde(default)]
@@ -54,18 +54,24 @@ struct WorkerRoute {
     zone_name: Option<String>,
 }
 
+impl From<WorkerRoute> for RouteInput {
+    fn from(route: WorkerRoute) -> Self {
+        Self { pattern: route.pattern, zone_id: route.zone_id, zone_name: route.zone_name }
+    }
+}
+
 /// A route of a zone to set.
 #[derive(Deserialize, ToSchema)]
-struct ZoneRoute {
+pub struct ZoneRoute {
     /// Such as `example.com/api/*`.
-    pattern: String,
+    pub pattern: String,
     /// The worker; an exclusion without one.
     #[serde(default)]
     script: Option<String>,
 }
 
 impl ZoneRoute {
-    fn worker(&self) -> Result<Option<WorkerName>, ApiError> {
+    pub fn worker(&self) -> Result<Option<WorkerName>, ApiError> {
         self.script.as_deref().filter(|name| !name.is_empty()).map(worker_name).transpose()
     }
 }
@@ -113,9 +119,7 @@ async fn replace_worker_routes(
     OfWorker(name): OfWorker,
     JsonBody(body): JsonBody<Vec<WorkerRoute>>,
 ) -> Answer<Vec<RouteView>> {
-    let input =
-        |route: WorkerRoute| RouteInput { pattern: route.pattern, zone_id: route.zone_id, zone_name: route.zone_name };
-    let inputs = body.into_iter().map(input).collect();
+    let inputs = body.into_iter().map(RouteInput::from).collect();
     let routes = state.control.set_routes(&on.caller, &on.account, &name, inputs).await?;
     answer(routes.into_iter().map(RouteView::from).collect())
 }

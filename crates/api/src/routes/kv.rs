@@ -41,15 +41,21 @@ impl From<Resource> for KvNamespace {
 
 /// How a KV namespace is to be called.
 #[derive(Deserialize, ToSchema)]
-struct KvTitle {
+pub struct KvTitle {
     #[schema(min_length = 1, max_length = 256)]
     title: String,
+}
+
+impl From<KvTitle> for NewResource {
+    fn from(body: KvTitle) -> Self {
+        Self { kind: KIND, name: body.title, data: Map::new() }
+    }
 }
 
 /// Which KV namespaces. They always are in the order of their titles.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct KvParams {
+pub struct KvParams {
     #[param(minimum = 1)]
     page: Option<u64>,
     #[param(minimum = 1)]
@@ -89,8 +95,7 @@ async fn create_kv_namespace(
     on: On<WorkersWrite>,
     JsonBody(body): JsonBody<KvTitle>,
 ) -> Answer<KvNamespace> {
-    let new = NewResource { kind: KIND, name: body.title, data: Map::new() };
-    answer(state.control.create_resource(&on.caller, &on.account, new).await?.into())
+    answer(state.control.create_resource(&on.caller, &on.account, body.into()).await?.into())
 }
 
 /// One KV namespace.

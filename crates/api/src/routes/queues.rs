@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 use super::{Router, State, not_available};
 use crate::auth::{On, WorkersRead, WorkersWrite};
 use crate::envelope::{Answer, Anything, Envelope, Nothing, answer};
+use crate::error::ApiError;
 use crate::extract::{Asked, JsonBody, Named};
 use crate::page::{PageQuery, time};
 
@@ -79,16 +80,23 @@ fn consumer(mut consumer: Value) -> Value {
 
 /// A queue to make, or how one is to be.
 #[derive(Deserialize, ToSchema)]
-struct QueueInput {
+pub struct QueueInput {
     #[schema(min_length = 1, max_length = 256)]
     queue_name: String,
     #[serde(default)]
     settings: Option<Map<String, Value>>,
 }
 
+impl From<QueueInput> for NewResource {
+    fn from(body: QueueInput) -> Self {
+        let data = body.settings.map(|settings| ("settings".to_owned(), Value::from(settings))).into_iter().collect();
+        Self { kind: KIND, name: body.queue_name, data }
+    }
+}
+
 /// Changes to a queue.
 #[derive(Deserialize, ToSchema)]
-struct QueuePatch {
+pub struct QueuePatch {
     #[serde(default)]
     queue_name: Option<String>,
     #[serde(default)]
@@ -97,7 +105,7 @@ struct QueuePatch {
 
 /// A consumer of a queue.
 #[derive(Deserialize, ToSchema)]
-struct ConsumerInput {
+pub struct ConsumerInput {
     /// `worker` or `http_pull`.
     r#type: String,
     #[serde(default)]
@@ -115,7 +123,7 @@ struct ConsumerInput {
 }
 
 impl ConsumerInput {
-    fn fields(self) -> Result<Map<String, Value>, ControlError> {
+    pub fn fields(self) -> Result<Map<String, Value>, ControlError> {
         match (self.r#type.as_str(), &self.script_name) {
             ("worker", Some(_)) | ("http_pull", _) => {}
             ("worker", None) => {
@@ -176,7 +184,7 @@ async fn list_queues(
         let text = pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value);
         text.map(|text| text.parse::<u64>())
             .transpose()
-            .map_err(|error| crate::error::ApiError::bad_parameter(format!("`{key}` is not a number: {error}")))
+            .map_err(|error| ApiError::bad_parameter(format!("`{key}` is not a number: {error}")))
     };
     let query = PageQuery { page: number("page")?, per_page: number("per_page")? };
     let page = query.page()?;
@@ -186,8 +194,11 @@ async fn list_queues(
         let total = state.control.count_resources(&on.caller, &on.account, KIND).await?;
         return Ok(query.envelope(list.into_iter().map(Queue::from).collect(), total));
     }
+    if names.len() > NAMES_MAX {
+        return Err(ApiError::bad_parameter(format!("`name` may be given {NAMES_MAX} times, not {}", names.len())));
+    }
     let mut list = Vec::new();
-    for name in names.into_iter().take(NAMES_MAX) {
+    for name in names {
         list.extend(
             state.control.resources(&on.caller, &on.account, KIND, Some(name), PageQuery::default().page()?).await?,
         );
@@ -208,9 +219,7 @@ async fn create_queue(
     on: On<WorkersWrite>,
     JsonBody(body): JsonBody<QueueInput>,
 ) -> Answer<Queue> {
-    let data = body.settings.map(|settings| ("settings".to_owned(), Value::from(settings))).into_iter().collect();
-    let new = NewResource { kind: KIND, name: body.queue_name, data };
-    answer(state.control.create_resource(&on.caller, &on.account, new).await?.into())
+    answer(state.control.create_resource(&on.caller, &on.account, body.into()).await?.into())
 }
 
 /// One queue.

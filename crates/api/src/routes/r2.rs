@@ -3,7 +3,7 @@
 use axum::extract::State as Extract;
 use selvedge_control::{NewResource, Resource, ResourceKind};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
@@ -56,13 +56,21 @@ struct R2Buckets {
 /// An R2 bucket to make.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct CreateR2Bucket {
+pub struct CreateR2Bucket {
     #[schema(min_length = 3, max_length = 63, pattern = "^[a-z0-9][a-z0-9-]*[a-z0-9]$")]
     name: String,
     #[serde(default)]
     storage_class: Option<String>,
     #[serde(default)]
     location_hint: Option<String>,
+}
+
+impl From<CreateR2Bucket> for NewResource {
+    fn from(body: CreateR2Bucket) -> Self {
+        let said = [("storage_class", body.storage_class), ("location", body.location_hint)];
+        let data = said.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?)))).collect();
+        Self { kind: KIND, name: body.name, data }
+    }
 }
 
 /// Which bucket.
@@ -91,15 +99,7 @@ async fn create_r2_bucket(
     on: On<WorkersWrite>,
     JsonBody(body): JsonBody<CreateR2Bucket>,
 ) -> Answer<R2Bucket> {
-    let mut data = Map::new();
-    if let Some(class) = body.storage_class {
-        data.insert("storage_class".into(), json!(class));
-    }
-    if let Some(location) = body.location_hint {
-        data.insert("location".into(), json!(location));
-    }
-    let new = NewResource { kind: KIND, name: body.name, data };
-    answer(state.control.create_resource(&on.caller, &on.account, new).await?.into())
+    answer(state.control.create_resource(&on.caller, &on.account, body.into()).await?.into())
 }
 
 /// One R2 bucket.

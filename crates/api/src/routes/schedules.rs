@@ -34,9 +34,9 @@ struct ScheduleView {
 
 /// A cron trigger to set.
 #[derive(Deserialize, ToSchema)]
-struct ScheduleInput {
+pub struct ScheduleInput {
     /// Such as `*/5 * * * *`, in UTC.
-    cron: String,
+    pub cron: String,
 }
 
 fn shown(schedules: Vec<Schedule>) -> Schedules {

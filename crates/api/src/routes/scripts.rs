@@ -86,7 +86,7 @@ impl From<Uploaded> for ScriptUploaded {
 
 /// How a worker is paid for, which here none is.
 #[derive(Serialize, Deserialize, ToSchema)]
-struct UsageModel {
+pub struct UsageModel {
     /// `standard`.
     usage_model: String,
 }

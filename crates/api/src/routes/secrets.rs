@@ -35,9 +35,12 @@ impl SecretView {
     }
 }
 
+/// Secrets by name; none removes.
+type Secrets = BTreeMap<String, Option<Secret>>;
+
 /// A secret to set.
 #[derive(Deserialize, ToSchema)]
-struct PutSecret {
+pub struct PutSecret {
     #[schema(min_length = 1)]
     name: String,
     /// What it holds.
@@ -47,6 +50,13 @@ struct PutSecret {
     #[serde(default)]
     #[schema(nullable = false)]
     r#type: Option<String>,
+}
+
+impl PutSecret {
+    pub fn secrets(self) -> Result<Secrets, ApiError> {
+        check_type(self.r#type.as_deref())?;
+        Ok(BTreeMap::from([(self.name, Some(Secret::new(self.text)))]))
+    }
 }
 
 /// A secret to set, named by its key.
@@ -66,9 +76,28 @@ struct SecretEdit {
 
 /// Secrets to set or, where null, to remove.
 #[derive(Deserialize, ToSchema)]
-struct SecretsPatch {
+pub struct SecretsPatch {
     #[schema(value_type = BTreeMap<String, SecretEdit>)]
     secrets: BTreeMap<String, Option<SecretEdit>>,
+}
+
+impl SecretsPatch {
+    pub fn secrets(self) -> Result<Secrets, ApiError> {
+        if self.secrets.is_empty() {
+            return Err(ApiError::bad_body("`secrets` names nothing to change"));
+        }
+        let mut secrets = BTreeMap::new();
+        for (key, edit) in self.secrets {
+            if let Some(edit) = &edit {
+                check_type(edit.r#type.as_deref())?;
+                if edit.name.as_ref().is_some_and(|name| *name != key) {
+                    return Err(ApiError::bad_body("a secret's `name` is not the key that it stands under"));
+                }
+            }
+            secrets.insert(key, edit.map(|edit| Secret::new(edit.text)));
+        }
+        Ok(secrets)
+    }
 }
 
 /// Which secret.
@@ -107,10 +136,9 @@ async fn put_secret(
     OfWorker(name): OfWorker,
     SecretJson(body): SecretJson<PutSecret>,
 ) -> Answer<SecretView> {
-    check_type(body.r#type.as_deref())?;
-    let secrets = BTreeMap::from([(body.name.clone(), Some(Secret::new(body.text)))]);
-    state.control.change_secrets(&on.caller, &on.account, &name, secrets).await?;
-    answer(SecretView::of(body.name))
+    let secret = body.name.clone();
+    state.control.change_secrets(&on.caller, &on.account, &name, body.secrets()?).await?;
+    answer(SecretView::of(secret))
 }
 
 /// Whether there is a secret of that name.
@@ -159,19 +187,7 @@ async fn change_secrets(
     OfWorker(name): OfWorker,
     SecretJson(patch): SecretJson<SecretsPatch>,
 ) -> Answer<Vec<SecretView>> {
-    if patch.secrets.is_empty() {
-        return Err(ApiError::bad_body("`secrets` names nothing to change"));
-    }
-    let mut secrets = BTreeMap::new();
-    for (key, edit) in patch.secrets {
-        if let Some(edit) = &edit {
-            check_type(edit.r#type.as_deref())?;
-            if edit.name.as_ref().is_some_and(|name| *name != key) {
-                return Err(ApiError::bad_body("a secret's `name` is not the key that it stands under"));
-            }
-        }
-        secrets.insert(key, edit.map(|edit| Secret::new(edit.text)));
-    }
+    let secrets = patch.secrets()?;
     let names = secrets.iter().filter(|(_, secret)| secret.is_some()).map(|(name, _)| name.clone()).collect::<Vec<_>>();
     state.control.change_secrets(&on.caller, &on.account, &name, secrets).await?;
     answer(names.into_iter().map(SecretView::of).collect())

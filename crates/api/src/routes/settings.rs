@@ -64,7 +64,7 @@ struct ScriptSettingsView {
 
 /// Changes to what is not part of a version. What is not named stays.
 #[derive(Default, Deserialize, ToSchema)]
-struct ScriptSettingsChange {
+pub struct ScriptSettingsChange {
     #[serde(default)]
     tags: Option<Vec<String>>,
     #[serde(default)]
@@ -79,6 +79,18 @@ struct ScriptSettingsChange {
 #[derive(Deserialize, ToSchema)]
 struct TailConsumerInput {
     service: String,
+}
+
+impl ScriptSettingsChange {
+    pub fn settings(self) -> Result<ScriptSettings, ApiError> {
+        let consumer = |input: TailConsumerInput| {
+            Ok::<_, ApiError>(Consumer { service: crate::extract::worker_name(&input.service)? })
+        };
+        let tail_consumers =
+            self.tail_consumers.map(|list| list.into_iter().map(consumer).collect::<Result<_, _>>()).transpose()?;
+        let Self { tags, logpush, observability, .. } = self;
+        Ok(ScriptSettings { tags, tail_consumers, logpush, observability })
+    }
 }
 
 /// A form with one field, `settings`: the JSON of what changes.
@@ -195,7 +207,7 @@ async fn read_patch(headers: &HeaderMap, body: Body) -> Result<SettingsPatch, Ap
 /// What is only kept and shown, of a version.
 const EXTRA: [&str; 3] = ["placement", "cache_options", "usage_model"];
 
-fn parse_patch(bytes: &[u8]) -> Result<SettingsPatch, ApiError> {
+pub fn parse_patch(bytes: &[u8]) -> Result<SettingsPatch, ApiError> {
     let value: Map<String, Value> = secret_json(bytes, "`settings`")?;
     let extra = value.iter().filter(|(key, _)| EXTRA.contains(&key.as_str()));
     let extra = extra.map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -229,17 +241,7 @@ async fn patch_script_settings(
     OfWorker(name): OfWorker,
     JsonBody(change): JsonBody<ScriptSettingsChange>,
 ) -> Answer<ScriptSettingsView> {
-    let consumer = |input: TailConsumerInput| {
-        Ok::<_, ApiError>(Consumer { service: crate::extract::worker_name(&input.service)? })
-    };
-    let tail_consumers =
-        change.tail_consumers.map(|list| list.into_iter().map(consumer).collect::<Result<_, _>>()).transpose()?;
-    let settings = ScriptSettings {
-        tags: change.tags,
-        tail_consumers,
-        logpush: change.logpush,
-        observability: change.observability,
-    };
+    let settings = change.settings()?;
     let worker = state.control.change_script_settings(&on.caller, &on.account, &name, settings).await?;
     answer(ScriptSettingsView::of(&worker))
 }

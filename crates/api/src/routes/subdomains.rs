@@ -20,8 +20,8 @@ pub fn router() -> Router {
 
 /// What stands between an account's workers and the domain.
 #[derive(Serialize, Deserialize, ToSchema)]
-struct AccountSubdomain {
-    subdomain: String,
+pub struct AccountSubdomain {
+    pub subdomain: String,
 }
 
 /// Whether the platform's domain leads to a worker.
@@ -34,7 +34,7 @@ struct WorkerSubdomainView {
 
 /// Whether the platform's domain is to lead to a worker.
 #[derive(Deserialize, ToSchema)]
-struct SetWorkerSubdomain {
+pub struct SetWorkerSubdomain {
     enabled: bool,
     /// As `enabled`, where it is not given.
     #[serde(default)]

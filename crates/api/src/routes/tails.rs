@@ -41,12 +41,12 @@ struct Tail {
 
 /// A tail to open.
 #[derive(Default, Deserialize, ToSchema)]
-struct CreateTail {
+pub struct CreateTail {
     /// All must hold: `{"sampling_rate": 0.5}`, `{"outcome": ["exception"]}`, `{"method": ["GET"]}`, `{"header": {"key":
     /// "x", "query": "y"}}`, `{"client_ip": ["self"]}`, `{"query": "text"}`, `{"scriptVersion": "…"}`.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
-    filters: Value,
+    pub filters: Value,
 }
 
 /// Which tail.

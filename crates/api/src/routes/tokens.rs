@@ -60,7 +60,7 @@ impl From<Token> for TokenView {
 
 /// A token to make.
 #[derive(Deserialize, ToSchema)]
-struct CreateToken {
+pub struct CreateToken {
     #[schema(min_length = 1, max_length = 256)]
     name: String,
     /// `account:read`, `workers:read`, `workers:write`, `secrets:write`, `tail:read`, `tokens:write`, `audit:read`,
@@ -73,6 +73,15 @@ struct CreateToken {
     /// For all accounts: administrators of the platform may make such.
     #[serde(default)]
     all_accounts: bool,
+}
+
+impl CreateToken {
+    pub fn token(self) -> Result<NewToken, ApiError> {
+        let permissions =
+            self.permissions.iter().map(|text| text.parse()).collect::<Result<BTreeSet<Permission>, _>>()?;
+        let expires_ms = self.expires_on.as_deref().map(instant).transpose()?;
+        Ok(NewToken { name: self.name, permissions, expires_ms, all_accounts: self.all_accounts })
+    }
 }
 
 /// Which token.
@@ -113,10 +122,7 @@ async fn create_token(
     on: On<TokensWrite>,
     JsonBody(body): JsonBody<CreateToken>,
 ) -> Answer<TokenView> {
-    let permissions = body.permissions.iter().map(|text| text.parse()).collect::<Result<BTreeSet<Permission>, _>>()?;
-    let expires_ms = body.expires_on.as_deref().map(instant).transpose()?;
-    let new = NewToken { name: body.name, permissions, expires_ms, all_accounts: body.all_accounts };
-    let (token, secret) = state.control.create_token(&on.caller, &on.account, new).await?;
+    let (token, secret) = state.control.create_token(&on.caller, &on.account, body.token()?).await?;
     answer(TokenView { value: Some(secret.expose().to_owned()), ..token.into() })
 }
 

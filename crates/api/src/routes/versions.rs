@@ -34,7 +34,7 @@ pub struct VersionPath {
 /// Which versions.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct VersionsParams {
+pub struct VersionsParams {
     /// Only those that can be deployed.
     deployable: Option<bool>,
     #[param(minimum = 1)]
@@ -51,13 +51,24 @@ struct Versions {
 
 /// Changes to the variables and secrets of the version that was uploaded last.
 #[derive(Deserialize, ToSchema)]
-struct EditLatest {
+pub struct EditLatest {
     /// By name; null removes.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, EnvEdit>)]
     env: BTreeMap<String, Option<EnvEdit>>,
     #[serde(default)]
-    annotations: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl EditLatest {
+    /// What becomes of `env`, and the annotations.
+    pub fn edit(self) -> Result<(EnvPatch, BTreeMap<String, String>), ApiError> {
+        if self.env.is_empty() {
+            return Err(ApiError::bad_body("`env` names nothing to change"));
+        }
+        let env = self.env.into_iter().map(|(name, edit)| (name, edit.map(EnvValue::from))).collect();
+        Ok((env, self.annotations))
+    }
 }
 
 /// What a variable or secret becomes.
@@ -159,11 +170,8 @@ async fn edit_latest_version(
     OfWorker(name): OfWorker,
     SecretJson(edit): SecretJson<EditLatest>,
 ) -> Answer<VersionView> {
-    if edit.env.is_empty() {
-        return Err(ApiError::bad_body("`env` names nothing to change"));
-    }
-    let env: EnvPatch = edit.env.into_iter().map(|(name, edit)| (name, edit.map(EnvValue::from))).collect();
+    let (env, annotations) = edit.edit()?;
     let previews = state.control.worker(&on.caller, &on.account, &name).await?.previews;
-    let version = state.control.edit_latest(&on.caller, &on.account, &name, env, edit.annotations).await?;
+    let version = state.control.edit_latest(&on.caller, &on.account, &name, env, annotations).await?;
     answer(VersionView::of(version, previews))
 }

@@ -55,12 +55,21 @@ impl From<Resource> for Workflow {
 
 /// What a workflow is. Members beside these are kept.
 #[derive(Deserialize, ToSchema)]
-struct PutWorkflow {
+pub struct PutWorkflow {
     script_name: String,
     class_name: String,
     #[serde(flatten)]
     #[schema(value_type = Object)]
     extra: Map<String, Value>,
+}
+
+impl PutWorkflow {
+    pub fn resource(self, name: String) -> NewResource {
+        let mut data = self.extra;
+        data.insert("script_name".into(), self.script_name.into());
+        data.insert("class_name".into(), self.class_name.into());
+        NewResource { kind: KIND, name, data }
+    }
 }
 
 /// Which workflow.
@@ -109,10 +118,7 @@ async fn put_workflow(
     Named(path): Named<WorkflowPath>,
     JsonBody(body): JsonBody<PutWorkflow>,
 ) -> Answer<Workflow> {
-    let mut data = body.extra;
-    data.insert("script_name".into(), body.script_name.into());
-    data.insert("class_name".into(), body.class_name.into());
-    let new = NewResource { kind: KIND, name: path.workflow_name, data };
+    let new = body.resource(path.workflow_name);
     answer(state.control.put_resource(&on.caller, &on.account, new).await?.into())
 }
 

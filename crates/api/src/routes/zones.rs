@@ -51,7 +51,7 @@ impl From<Zone> for ZoneView {
 /// Which zones.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct ZonesParams {
+pub struct ZonesParams {
     /// Only the zone of exactly that name; also one that is not claimed, but could be.
     name: Option<String>,
     /// The account that they are for, where the token is for several.
@@ -64,9 +64,9 @@ struct ZonesParams {
 
 /// A zone to claim.
 #[derive(Deserialize, ToSchema)]
-struct ClaimZone {
+pub struct ClaimZone {
     /// Such as `example.com`.
-    name: String,
+    pub name: String,
     /// The account that is to hold it, where the token is for several.
     #[serde(default)]
     account: Option<ZoneAccount>,

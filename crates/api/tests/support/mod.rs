@@ -1,4 +1,4 @@
-//! A platform's API over a real control plane and a real fabric, with a starter that starts nothing.
+//! A platform's API over a real control plane and a real fabric, with a point of presence that starts nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -12,8 +12,8 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use selvedge_api::{ApiConfig, ApiServer, ApiState, Readiness};
-use selvedge_control::{Clock, Control, ControlConfig, SecretsKey, StartFailure, Started, Starter};
-use selvedge_fabric::{Embedded, Fabric};
+use selvedge_control::{Clock, Control, ControlConfig, NearestPop, SecretsKey, StartFailure, Started};
+use selvedge_fabric::{Embedded, Fabric, Revision};
 use selvedge_model::VersionRecord;
 use selvedge_telemetry::{Metrics, Tails};
 use serde_json::Value;
@@ -24,9 +24,9 @@ use tokio::sync::watch;
 const NOW_MS: u64 = 1_800_000_000_000;
 
 /// Says that a version starts, unless its message says otherwise.
-struct FakeStarter;
+struct FakePop;
 
-impl Starter for FakeStarter {
+impl NearestPop for FakePop {
     fn start<'a>(&'a self, version: &'a VersionRecord) -> BoxFuture<'a, Result<Started, StartFailure>> {
         Box::pin(async move {
             if version.annotations.get("workers/message").is_some_and(|message| message == "does not start") {
@@ -35,6 +35,10 @@ impl Starter for FakeStarter {
             }
             Ok(Started { handlers: vec!["fetch".into()], startup_ms: 3 })
         })
+    }
+
+    fn served(&self, _published: Revision) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -105,7 +109,7 @@ impl Platform {
             admin_token: None,
             clock: Clock::of(move || clock.fetch_add(1, Ordering::Relaxed)),
         };
-        let opened = Control::open(control_config, Arc::clone(&fabric), Arc::new(FakeStarter)).await.unwrap();
+        let opened = Control::open(control_config, Arc::clone(&fabric), Arc::new(FakePop)).await.unwrap();
         let first = opened.first_start.unwrap();
         let (tails, readiness) = (Tails::new(), Readiness::default());
         let control = opened.control;

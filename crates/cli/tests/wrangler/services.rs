@@ -20,6 +20,9 @@ const FRONT: &str = "export default { async fetch(request, env) {
         return Response.json({ fetched, shouted: await env.BACK.shout('hey'), sums: await env.SUMS.add(1, 2) });
     } }";
 
+/// What looks like a key: tails show it to nobody.
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
 fn workers_call_each_other(client: Client) {
     let up = Up::start();
     let front = Project::script(&up, client, "front", FRONT);
@@ -54,8 +57,13 @@ fn a_tail_worker_hears_of_anothers_events(client: Client) {
         client,
         "listener",
         "let heard = [];
+         const path = (request) => new URL(request.url).pathname;
          export default {
-            tail(events) { heard.push(...events.map((event) => [event.scriptName, event.outcome, event.logs[0]?.message])) },
+            tail(events) {
+                for (const { scriptName, outcome, logs, event: { request } } of events) {
+                    heard.push([scriptName, outcome, logs[0]?.message, path(request), path(request.getUnredacted())]);
+                }
+            },
             fetch() { return Response.json(heard) },
          }",
     );
@@ -70,9 +78,9 @@ fn a_tail_worker_hears_of_anothers_events(client: Client) {
     speaker.deploy(&[]);
     speaker.deploy(&[]);
     eventually("the listener heard of the speaker", || {
-        assert_eq!(speaker.text("speaker", "/"), "spoke");
+        assert_eq!(speaker.text("speaker", &format!("/{KEY}")), "spoke");
         let heard = listener.json("listener", "/");
-        heard.as_array()?.contains(&json!(["speaker", "ok", ["said", 1]])).then_some(())
+        heard.as_array()?.contains(&json!(["speaker", "ok", ["said", 1], "/REDACTED", format!("/{KEY}")])).then_some(())
     });
 }
 

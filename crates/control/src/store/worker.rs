@@ -220,6 +220,7 @@ impl View<'_> {
             domains,
             crons: row.data.crons,
             tail_consumers: row.data.tail_consumers.into_iter().map(|consumer| consumer.service).collect(),
+            tags: row.data.tags,
         }))
     }
 }

@@ -1,4 +1,4 @@
-//! A control plane over a real fabric, with a starter that starts nothing and a clock that tests move.
+//! A control plane over a real fabric, with a point of presence that starts nothing and a clock that tests move.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -14,10 +14,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use selvedge_control::{
-    AssetEntry, Caller, Clock, Control, ControlConfig, ControlError, Deploy, Metadata, Origin, Page, SecretsKey,
-    StartFailure, Started, Starter, Upload, UploadModule, UploadOptions, Uploaded, Worker,
+    AssetEntry, Caller, Clock, Control, ControlConfig, ControlError, Deploy, Metadata, NearestPop, Origin, Page,
+    SecretsKey, StartFailure, Started, Upload, UploadModule, UploadOptions, Uploaded, Worker,
 };
-use selvedge_fabric::{Embedded, Fabric, Position};
+use selvedge_fabric::{Embedded, Fabric, Position, Revision};
 use selvedge_model::{AccountId, ModuleKind, VersionRecord, WorkerName, worker_key};
 use serde_json::{Value, json};
 use tokio::sync::{RwLock, watch};
@@ -32,14 +32,16 @@ pub const KEY: [u8; 32] = [7; 32];
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Says that a version starts, unless its message says otherwise.
-pub struct FakeStarter {
+pub struct FakePop {
     /// How many starts have begun.
     begun: watch::Sender<usize>,
     /// No start ends while it is held for writing.
     pub door: RwLock<()>,
+    /// Nothing that changed is served while it is held for writing.
+    pub following: RwLock<()>,
 }
 
-impl FakeStarter {
+impl FakePop {
     pub fn starts(&self) -> usize {
         *self.begun.borrow()
     }
@@ -51,7 +53,7 @@ impl FakeStarter {
     }
 }
 
-impl Starter for FakeStarter {
+impl NearestPop for FakePop {
     fn start<'a>(&'a self, version: &'a VersionRecord) -> BoxFuture<'a, Result<Started, StartFailure>> {
         Box::pin(async move {
             self.begun.send_modify(|begun| *begun += 1);
@@ -63,12 +65,16 @@ impl Starter for FakeStarter {
             Ok(Started { handlers: vec!["fetch".into()], startup_ms: 3 })
         })
     }
+
+    fn served(&self, _published: Revision) -> BoxFuture<'_, ()> {
+        Box::pin(async move { drop(self.following.read().await) })
+    }
 }
 
 /// What outlives a control plane: the fabric, the views' folders and the clock.
 pub struct Machine {
     pub fabric: Arc<Faulty>,
-    pub starter: Arc<FakeStarter>,
+    pub pop: Arc<FakePop>,
     now_ms: Arc<AtomicU64>,
     token: OnceLock<String>,
     folder: tempfile::TempDir,
@@ -86,8 +92,8 @@ impl Machine {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let fabric = Arc::new(Faulty::over(Embedded::open(&folder.path().join("fabric")).unwrap()));
-        let starter = Arc::new(FakeStarter { begun: watch::Sender::new(0), door: RwLock::new(()) });
-        Self { fabric, starter, now_ms: Arc::new(AtomicU64::new(NOW_MS)), token: OnceLock::new(), folder }
+        let pop = Arc::new(FakePop { begun: watch::Sender::new(0), door: RwLock::new(()), following: RwLock::new(()) });
+        Self { fabric, pop, now_ms: Arc::new(AtomicU64::new(NOW_MS)), token: OnceLock::new(), folder }
     }
 
     /// The folder of a view.
@@ -113,8 +119,8 @@ impl Machine {
             admin_token: None,
             clock: Clock::of(move || clock.fetch_add(1, Ordering::Relaxed)),
         };
-        let (fabric, starter) = (Arc::clone(&self.fabric), Arc::clone(&self.starter));
-        let opened = Control::open(config, fabric, starter).await?;
+        let (fabric, pop) = (Arc::clone(&self.fabric), Arc::clone(&self.pop));
+        let opened = Control::open(config, fabric, pop).await?;
         if let Some(first) = opened.first_start {
             self.token.set(first.token.expose().to_owned()).unwrap();
         }

@@ -302,7 +302,8 @@ impl Drop for TailMessages {
 #[cfg(test)]
 pub(super) mod tests {
     use selvedge_model::{
-        AccountId, Outcome, ScriptVersion, TraceEvent, TraceLog, TraceOf, TraceRequest, TraceResponse, WorkerName,
+        AccountId, ExecutionModel, Outcome, ScriptVersion, TraceEvent, TraceLog, TraceOf, TraceRequest, TraceResponse,
+        WorkerName,
     };
     use serde_json::{Value, json};
 
@@ -334,14 +335,17 @@ pub(super) mod tests {
             request_id: "0123456789abcdef".to_owned(),
             outcome: Outcome::Ok,
             script_name: "loom".to_owned(),
-            script_version: ScriptVersion { id: version },
+            script_version: ScriptVersion { id: version, tag: None, message: None },
+            script_tags: Vec::new(),
             entrypoint: None,
+            execution_model: ExecutionModel::Stateless,
             exceptions: Vec::new(),
             logs: vec![TraceLog {
                 message: vec![json!("a thread"), json!({"colour": "blue"})],
                 level: "log".to_owned(),
                 timestamp: 1_780_000_000_000,
             }],
+            diagnostics_channel_events: Vec::new(),
             event_timestamp: 1_780_000_000_000,
             event: Some(event),
             cpu_time: 1,
