@@ -4,12 +4,14 @@
 //! [`Pace::span`] at least [`Pace::bytes_min`] bytes must come. And a client that is refused while it still sends would
 //! see its connection reset instead of the answer: what it sends is read away for a while ([`Rest::drain`]).
 
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -17,11 +19,18 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 
 use crate::error::{ApiError, code};
+use crate::log::memory_of;
+use crate::memory::Held;
 
 /// How much of a body is read away after a refusal, in bytes: 128 MiB.
 const DRAIN_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// For how long a body is read away after a refusal.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// In which time a body of JSON must come: it is small, and memory is held for it.
+const JSON_TIME_MAX: Duration = Duration::from_secs(30);
+/// How much memory is taken at once for a body that comes, in bytes: 16 KiB.
+const CHARGE_BYTES: usize = 16 * 1024;
 
 /// How fast a body must come.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +56,10 @@ pub enum BodyError {
     Slow { got: u64, span: Duration, bytes_min: u64 },
     #[error("the body took more than {whole:?}")]
     Long { whole: Duration },
+    #[error(
+        "the body came too slowly while others wait: {got} bytes in {waited:?}, where {bytes_per_s} a second are needed"
+    )]
+    Contended { got: u64, waited: Duration, bytes_per_s: u64 },
     #[error("the body ended before its end")]
     Broken(#[source] hyper::Error),
 }
@@ -54,7 +67,7 @@ pub enum BodyError {
 impl From<&BodyError> for ApiError {
     fn from(error: &BodyError) -> Self {
         match error {
-            BodyError::Slow { .. } | BodyError::Long { .. } => {
+            BodyError::Slow { .. } | BodyError::Long { .. } | BodyError::Contended { .. } => {
                 Self::new(StatusCode::REQUEST_TIMEOUT, code::TOO_SLOW, error.to_string())
             }
             BodyError::Broken(source) => Self::bad_body(format!("{error}: {source}; send it again, whole")),
@@ -144,14 +157,17 @@ where
 
 impl<B> Rest<B>
 where
-    B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin,
+    B: HttpBody<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
 {
-    /// Reads away what the client still sends, within bounds, so that it comes to read the answer.
-    pub async fn drain(self, headers: &HeaderMap) {
+    /// Reads away what the client still sends, within bounds and in a task of its own, so that it comes to read the answer.
+    pub fn drain(self, headers: &HeaderMap) {
         let waits = headers.contains_key(header::EXPECT) && !self.0.lock().begun;
-        if waits || self.0.lock().body.is_end_stream() {
-            return;
+        if !waits && !self.0.lock().body.is_end_stream() {
+            tokio::spawn(self.read_away());
         }
+    }
+
+    async fn read_away(self) {
         let mut left = DRAIN_BYTES_MAX;
         let reading = async {
             while let Some(Ok(frame)) = std::future::poll_fn(|cx| self.0.lock().poll(cx)).await {
@@ -169,6 +185,16 @@ where
 
 /// Reads a body whole, up to `bytes_max`.
 pub async fn read_whole(body: axum::body::Body, headers: &HeaderMap, bytes_max: usize) -> Result<Bytes, ApiError> {
+    read(body, headers, bytes_max, |_| Ok(())).await
+}
+
+/// Reads a body whole. `charge` is told how much has come, and may refuse it.
+async fn read(
+    body: axum::body::Body,
+    headers: &HeaderMap,
+    bytes_max: usize,
+    mut charge: impl FnMut(usize) -> Result<(), ApiError>,
+) -> Result<Bytes, ApiError> {
     refuse_encoding(headers)?;
     let too_large =
         || ApiError::too_large(format!("the body is larger than the {bytes_max} bytes that this call takes"));
@@ -183,10 +209,58 @@ pub async fn read_whole(body: axum::body::Body, headers: &HeaderMap, bytes_max: 
             if whole.len() + data.len() > bytes_max {
                 return Err(too_large());
             }
+            charge(whole.len() + data.len())?;
             whole.extend_from_slice(data);
         }
     }
     Ok(whole.freeze())
+}
+
+/// A body that was read whole, and the memory that it takes.
+pub struct Whole {
+    bytes: Bytes,
+    _held: Vec<Held>,
+}
+
+impl Deref for Whole {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Reads a body of JSON whole, up to `bytes_max`: in [`JSON_TIME_MAX`], into the memory of the request's account.
+pub async fn read_json(body: axum::body::Body, parts: &Parts, bytes_max: usize) -> Result<Whole, ApiError> {
+    let memory = memory_of(parts);
+    let mut held = Vec::new();
+    let mut held_bytes = 0;
+    let charge = |bytes: usize| -> Result<(), ApiError> {
+        let Some((memory, sharer)) = &memory else { return Ok(()) };
+        while held_bytes < bytes {
+            held.push(memory.take(sharer, CHARGE_BYTES)?);
+            held_bytes += CHARGE_BYTES;
+        }
+        Ok(())
+    };
+    let reading = read(body, &parts.headers, bytes_max, charge);
+    let bytes = match &memory {
+        Some(_) => in_time(reading).await?,
+        // Nobody's request, and no server's.
+        None => reading.await?,
+    };
+    Ok(Whole { bytes, _held: held })
+}
+
+/// Memory of the request's account, for a body that is taken apart as it comes and is `bytes` at most.
+pub fn reserve(parts: &Parts, bytes: usize) -> Result<Option<Held>, ApiError> {
+    memory_of(parts).map(|(memory, sharer)| memory.take(&sharer, bytes)).transpose()
+}
+
+/// What becomes of a body of JSON, unless it takes longer than such a body may.
+pub async fn in_time<T>(reading: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    let late = |_| Err(ApiError::from(&BodyError::Long { whole: JSON_TIME_MAX }));
+    tokio::time::timeout(JSON_TIME_MAX, reading).await.unwrap_or_else(late)
 }
 
 /// A compressed body could be anything once it is unpacked; no client of this API sends one.

@@ -8,7 +8,7 @@ use selvedge_control::ControlError;
 use selvedge_model::{WorkerName, check_json};
 use serde::de::DeserializeOwned;
 
-use crate::body::read_whole;
+use crate::body::read_json;
 use crate::error::ApiError;
 
 /// The largest body of JSON, in bytes: 1 MiB.
@@ -27,6 +27,9 @@ pub struct Asked<T>(pub T);
 
 /// A body of JSON, whatever its content type says: wrangler sends many as text.
 pub struct JsonBody<T>(pub T);
+
+/// A body of JSON that is a list.
+pub struct JsonList<T>(pub Vec<T>);
 
 /// A body of JSON, or no body at all.
 pub struct MaybeJson<T>(pub T);
@@ -74,8 +77,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let bytes = read_whole(body, &parts.headers, JSON_BYTES_MAX).await?;
+        let bytes = read_json(body, &parts, JSON_BYTES_MAX).await?;
         json(&bytes, "the body").map(Self)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonList<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = read_json(body, &parts, JSON_BYTES_MAX).await?;
+        any_json(&bytes, "the body").map(Self)
     }
 }
 
@@ -84,7 +97,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let bytes = read_whole(body, &parts.headers, JSON_BYTES_MAX).await?;
+        let bytes = read_json(body, &parts, JSON_BYTES_MAX).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self(T::default()));
         }
@@ -100,7 +113,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for SecretJson<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let bytes = read_whole(body, &parts.headers, JSON_BYTES_MAX).await?;
+        let bytes = read_json(body, &parts, JSON_BYTES_MAX).await?;
         secret_json(&bytes, "the body").map(Self)
     }
 }
@@ -108,6 +121,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for SecretJson<T> {
 /// Reads JSON that holds secrets.
 pub fn secret_json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, ApiError> {
     check(bytes, what)?;
+    check_object(bytes, what)?;
     serde_json::from_slice(bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let kind = match error.classify() {
@@ -118,8 +132,15 @@ pub fn secret_json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, A
     })
 }
 
-/// Reads JSON. An error names the member that is wrong.
+/// Reads JSON that is an object. An error names the member that is wrong.
 pub fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, ApiError> {
+    let value = any_json(bytes, what);
+    // What is not read at all says more of why.
+    value.and_then(|value| check_object(bytes, what).map(|()| value))
+}
+
+/// Reads JSON, whatever it is.
+fn any_json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, ApiError> {
     if let Err(error) = std::str::from_utf8(bytes) {
         let message = format!("{what} is not UTF-8: byte {} is not part of any character", error.valid_up_to());
         return Err(ApiError::bad_body(message));
@@ -139,6 +160,14 @@ pub fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, ApiError
 /// Refuses JSON that is not to be read at all. Nothing of it is shown.
 fn check(bytes: &[u8], what: &str) -> Result<(), ApiError> {
     check_json(bytes).map_err(|error| ApiError::bad_body(format!("{what} is not taken: {error}")))
+}
+
+/// Refuses a list in the place of an object: read as one, its entries would be the object's members in their order.
+fn check_object(bytes: &[u8], what: &str) -> Result<(), ApiError> {
+    match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[') => Err(ApiError::bad_body(format!("{what} is a list, where an object is needed"))),
+        _ => Ok(()),
+    }
 }
 
 /// A text, or its beginning and its end.
@@ -171,6 +200,17 @@ mod tests {
         assert!(error.message.contains("UTF-8"), "{}", error.message);
         let error = json::<Sample>(br#"{"list":[1]} x"#, "the body").unwrap_err();
         assert!(error.message.contains("trailing"), "{}", error.message);
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        for list in [&b"[[1]]"[..], b" [ [1] ]"] {
+            let error = json::<Sample>(list, "the body").unwrap_err();
+            assert!(error.message.contains("is a list"), "{}", error.message);
+            let error = secret_json::<Sample>(list, "the body").unwrap_err();
+            assert!(error.message.contains("is a list"), "{}", error.message);
+            assert_eq!(any_json::<Vec<Vec<u8>>>(list, "the body").unwrap(), [[1]]);
+        }
     }
 
     #[test]

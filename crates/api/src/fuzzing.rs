@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::auth;
 use crate::error::ApiError;
-use crate::extract::{Asked, JsonBody, MaybeJson, SecretJson, json, worker_name};
+use crate::extract::{Asked, JsonBody, JsonList, MaybeJson, SecretJson, json, worker_name};
 use crate::multipart::Multipart;
 use crate::page::PageQuery;
 use crate::routes::{
@@ -89,10 +89,10 @@ const BODIES: &[ReadBody] = &[
         let JsonBody(body) = taken::<JsonBody<deployments::CreateDeployment>>(body)?;
         Ok(Asking::Shares(control::check_deployment(&body.deployment(false)?)?))
     },
-    |body| domains_of(taken::<JsonBody<Vec<domains::DomainOrigin>>>(body)?.0),
+    |body| domains_of(taken::<JsonList<domains::DomainOrigin>>(body)?.0),
     |body| domains_of(taken::<JsonBody<domains::PutDomains>>(body)?.0.origins),
     |body| {
-        let JsonBody(body) = taken::<JsonBody<Vec<hosts::WorkerRoute>>>(body)?;
+        let JsonList(body) = taken::<JsonList<hosts::WorkerRoute>>(body)?;
         let worker = worker_name("worker")?;
         let routes = body.into_iter().map(|route| control::read_route(&route.into(), Some(worker.clone())));
         Ok(Asking::Routes(routes.collect::<Result<_, _>>()?))
@@ -113,7 +113,7 @@ const BODIES: &[ReadBody] = &[
     },
     |body| resource(taken::<JsonBody<r2::CreateR2Bucket>>(body)?.0.into()),
     |body| {
-        let JsonBody(body) = taken::<JsonBody<Vec<schedules::ScheduleInput>>>(body)?;
+        let JsonList(body) = taken::<JsonList<schedules::ScheduleInput>>(body)?;
         let crons = body.into_iter().map(|input| input.cron).collect();
         Ok(Asking::Crons(control::read_crons(crons)?))
     },

@@ -17,6 +17,7 @@ mod extract;
 #[doc(hidden)]
 pub mod fuzzing;
 mod log;
+mod memory;
 mod multipart;
 mod openapi;
 mod page;

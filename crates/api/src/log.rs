@@ -1,5 +1,6 @@
 //! One line for each request: what was asked, by whom, and what became of it. Never a query, a body or a token.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +12,9 @@ use parking_lot::Mutex;
 use selvedge_model::AccountId;
 
 use crate::connection::Client;
+use crate::memory::{Memory, Sharer};
 use crate::state::ApiState;
+use crate::throttle::network;
 
 /// Asked by whatever watches the platform, every few seconds: no line for each.
 const OPERATIONS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -26,6 +29,29 @@ pub struct Note {
 
 #[derive(Clone, Default)]
 struct Slot(Arc<Mutex<Note>>);
+
+/// The memory that the bodies of requests are read into.
+#[derive(Clone)]
+struct Bodies(Arc<Memory>);
+
+/// Whose memory a request's body and answer take: its account's, if it is about one. None of those who are not known: what
+/// they are told is short, or the same for all.
+fn sharer(note: &Note, client: Option<IpAddr>) -> Option<Sharer> {
+    match (&note.account, &note.token) {
+        (Some(account), _) => Some(Sharer::Account(account.clone())),
+        (None, Some(_)) => client.map(|client| Sharer::Client(network(client))),
+        (None, None) => None,
+    }
+}
+
+/// The memory that a request's body is read into, and whose part of it that is.
+pub fn memory_of(parts: &Parts) -> Option<(Arc<Memory>, Sharer)> {
+    let Bodies(memory) = parts.extensions.get::<Bodies>()?.clone();
+    let client = parts.extensions.get::<Client>().map(|client| client.0.ip());
+    let slot = parts.extensions.get::<Slot>()?;
+    let sharer = sharer(&slot.0.lock(), client)?;
+    Some((memory, sharer))
+}
 
 impl Note {
     /// Writes to the note of a request.
@@ -45,7 +71,12 @@ pub async fn record(State(state): State<Arc<ApiState>>, mut request: Request, ne
     let client = request.extensions().get::<Client>().map(|client| client.0.ip());
     let slot = Slot::default();
     request.extensions_mut().insert(slot.clone());
-    let response = next.run(request).await;
+    request.extensions_mut().insert(Bodies(Arc::clone(&state.bodies)));
+    let mut response = next.run(request).await;
+    let sharer = sharer(&slot.0.lock(), client);
+    if let Some(sharer) = sharer {
+        response = state.answers.hold(&sharer, response).await;
+    }
     let took = began.elapsed();
     let status = response.status().as_u16();
     let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
@@ -61,7 +92,7 @@ pub async fn record(State(state): State<Arc<ApiState>>, mut request: Request, ne
         %method,
         route,
         status,
-        ms = took.as_secs_f64() * 1_000.0,
+        ms = took.as_micros() as f64 / 1_000.0,
         token = note.token,
         account = note.account.as_ref().map(AccountId::as_str),
         client = client.map(|client| client.to_string()),

@@ -12,6 +12,9 @@ const PER_PAGE: u64 = 100;
 /// How many pages are read for a list that is answered whole.
 const PAGES_MAX: u64 = 100;
 
+/// The most that a list of large entries may come to where it is answered whole, in bytes: 32 MiB.
+const LIST_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Which page.
 #[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -68,6 +71,33 @@ where
     Ok(all)
 }
 
+/// As [`whole`], of entries that may be large: `weigh` says what one takes, in bytes. A list that is too large as a whole is
+/// refused; `pages` is where it can be had page by page.
+pub async fn whole_of_large<T, F>(
+    pages: &str,
+    weigh: impl Fn(&T) -> usize,
+    mut read: impl FnMut(Page) -> F,
+) -> Result<Vec<T>, ApiError>
+where
+    F: Future<Output = Result<Vec<T>, ControlError>>,
+{
+    let (mut all, mut bytes) = (Vec::new(), 0_usize);
+    for number in 1..=PAGES_MAX {
+        let page = read(Page::numbered(number, PAGE_MAX)).await?;
+        let short = (page.len() as u64) < PAGE_MAX;
+        bytes = page.iter().map(&weigh).fold(bytes, usize::saturating_add);
+        if bytes > LIST_BYTES_MAX {
+            let message = format!("this list has more than {LIST_BYTES_MAX} bytes: {pages}");
+            return Err(ApiError::bad_parameter(message));
+        }
+        all.extend(page);
+        if short {
+            break;
+        }
+    }
+    Ok(all)
+}
+
 /// Milliseconds since 1970 as RFC 3339 has them.
 pub fn time(ms: u64) -> String {
     let ms = i64::try_from(ms).unwrap_or(i64::MAX);
@@ -83,6 +113,15 @@ mod tests {
     fn times_are_written_with_milliseconds() {
         assert_eq!(time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
         assert!(time(u64::MAX).starts_with("9999-"));
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_too_large_as_a_whole_is_refused() {
+        let read = |page: Page| async move { Ok(vec![page.offset; if page.offset < 3_000 { 1_000 } else { 5 }]) };
+        let list = whole_of_large("use pages", |_| 1_000, read).await.unwrap();
+        assert_eq!(list.len(), 3_005);
+        let refused = whole_of_large("use pages", |_| 20_000, read).await.unwrap_err();
+        assert!(refused.message.contains("use pages"), "{}", refused.message);
     }
 
     #[test]

@@ -10,15 +10,25 @@ use tokio::sync::watch;
 
 use crate::connection::Timeouts;
 use crate::error::ApiError;
+use crate::memory::Memory;
 use crate::throttle::Throttle;
 use crate::turns::{Turn, Turns};
 
 /// Uploads whose bodies are held in memory at once, and how many of them one account may have.
 const UPLOADS_MAX: usize = 8;
-const ACCOUNT_UPLOADS_MAX: usize = 4;
+const ACCOUNT_UPLOADS_MAX: usize = 2;
 /// Versions whose content is held in memory for who reads it back, at once, and how many of them one account may have.
 const DOWNLOADS_MAX: usize = 4;
 const ACCOUNT_DOWNLOADS_MAX: usize = 2;
+/// What may have come of bodies that are read whole, in bytes: 64 MiB; and of those of one account.
+const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+const ACCOUNT_BODIES_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What answers that clients have not taken yet may hold, in bytes: 256 MiB; and those of one account.
+const ANSWERS_BYTES_MAX: usize = 256 * 1024 * 1024;
+const ACCOUNT_ANSWERS_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Lists that are put together at once, and how many of them one account may have.
+const LISTS_MAX: usize = 8;
+const ACCOUNT_LISTS_MAX: usize = 2;
 /// How often a minute an address may fail to say who it is.
 const FAILURES_MAX: u32 = 60;
 
@@ -78,8 +88,13 @@ pub struct ApiState {
     pub config: ApiConfig,
     pub readiness: Readiness,
     pub(crate) throttle: Throttle,
+    /// What bodies are read into.
+    pub(crate) bodies: Arc<Memory>,
+    /// What answers are in until clients have taken them.
+    pub(crate) answers: Memory,
     uploads: Turns,
     downloads: Turns,
+    lists: Turns,
     draining: watch::Sender<bool>,
 }
 
@@ -101,6 +116,9 @@ impl ApiState {
             config,
             uploads: Turns::new("uploads", UPLOADS_MAX, ACCOUNT_UPLOADS_MAX),
             downloads: Turns::new("downloads", DOWNLOADS_MAX, ACCOUNT_DOWNLOADS_MAX),
+            lists: Turns::new("lists", LISTS_MAX, ACCOUNT_LISTS_MAX),
+            bodies: Arc::new(Memory::new("bodies", BODIES_BYTES_MAX, ACCOUNT_BODIES_BYTES_MAX)),
+            answers: Memory::new("answers", ANSWERS_BYTES_MAX, ACCOUNT_ANSWERS_BYTES_MAX),
             draining: watch::Sender::new(false),
         }
     }
@@ -113,6 +131,11 @@ impl ApiState {
     /// Waits for the turn of a download, whose content is held in memory until the client has it.
     pub(crate) async fn download_turn(&self, account: &AccountId) -> Result<Turn, ApiError> {
         self.downloads.take(account).await
+    }
+
+    /// Waits for the turn of a list that may be large, which is held in memory while it is put together.
+    pub(crate) async fn list_turn(&self, account: &AccountId) -> Result<Turn, ApiError> {
+        self.lists.take(account).await
     }
 
     /// Turns true when no further request is to be accepted.

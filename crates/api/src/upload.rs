@@ -100,7 +100,8 @@ pub fn parse_metadata(text: &[u8]) -> Result<Metadata, ApiError> {
 }
 
 /// Refuses bindings of a type that is known here whose members are not those of the type: as bindings of any other type,
-/// they would be kept, and be of no use. Keys are refused, too: nothing seals them.
+/// they would be kept, and be of no use. Keys are refused, too: nothing seals them. And types that are none: what was meant
+/// for a secret, under a type with a slip in it, would be kept and shown in the clear.
 pub fn check_bindings(bindings: &[BindingInput]) -> Result<(), ApiError> {
     for (at, binding) in bindings.iter().enumerate() {
         let BindingInput::Given(BindingRecord { name, kind: BindingKind::Other { kind, .. } }) = binding else {
@@ -113,9 +114,63 @@ pub fn check_bindings(bindings: &[BindingInput]) -> Result<(), ApiError> {
         if let Some(members) = members_of(kind) {
             return Err(refused(format!("`bindings[{at}]`: the binding \"{name}\" of type {kind} needs {members}")));
         }
+        if !KEPT.contains(&kind.as_str()) {
+            let (kind, typed) = (shown(kind), TYPED.iter().chain(&KEPT).copied().collect::<Vec<_>>().join(", "));
+            return Err(refused(format!(
+                "`bindings[{at}]`: the binding \"{name}\" is of type \"{kind}\", which is none; there are {typed}"
+            )));
+        }
     }
     Ok(())
 }
+
+/// The types of bindings that are read here.
+const TYPED: [&str; 11] = [
+    "assets",
+    "data_blob",
+    "inherit",
+    "json",
+    "plain_text",
+    "ratelimit",
+    "secret_text",
+    "service",
+    "text_blob",
+    "version_metadata",
+    "wasm_module",
+];
+
+/// The types of bindings that are kept as they are, as the platform's clients send them.
+const KEPT: [&str; 29] = [
+    "agent_memory",
+    "ai",
+    "ai_search",
+    "ai_search_namespace",
+    "analytics_engine",
+    "artifacts",
+    "browser",
+    "d1",
+    "dispatch_namespace",
+    "durable_object_namespace",
+    "flagship",
+    "hyperdrive",
+    "images",
+    "kv_namespace",
+    "logfwdr",
+    "media",
+    "mtls_certificate",
+    "pipelines",
+    "queue",
+    "r2_bucket",
+    "secrets_store_secret",
+    "send_email",
+    "stream",
+    "unsafe_hello_world",
+    "vectorize",
+    "vpc_network",
+    "vpc_service",
+    "worker_loader",
+    "workflow",
+];
 
 /// The type of bindings that hold a key.
 const SECRET_KEY: &str = "secret_key";
@@ -261,6 +316,15 @@ mod tests {
                     module("index.js"),
                 ],
                 "type secret_key (\"K\") is not available yet",
+            ),
+            (
+                vec![
+                    metadata(
+                        r#"{"main_module":"index.js","bindings":[{"name":"K","type":"Secret_text","text":"hush"}]}"#,
+                    ),
+                    module("index.js"),
+                ],
+                "is of type \"Secret_text\", which is none; there are assets, data_blob, inherit, json, plain_text",
             ),
             (vec![metadata(r#"{"main_module":1e999}"#), module("index.js")], "main_module"),
         ] {

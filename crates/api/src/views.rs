@@ -20,6 +20,10 @@ pub struct VersionItem {
     pub metadata: VersionMetadata,
     /// `workers/message`, `workers/tag`, `workers/triggered_by`, ….
     pub annotations: BTreeMap<String, String>,
+    /// Of the newest alone: clients look there for its secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub resources: Option<VersionResources>,
 }
 
 /// Where a version is from.
@@ -71,6 +75,10 @@ pub struct VersionScript {
     /// Its modules.
     pub modules: Vec<ModuleView>,
     pub last_deployed_from: String,
+    /// The `placement.mode` that the version asks for, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub placement_mode: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -103,35 +111,45 @@ impl VersionItem {
             number: version.number,
             metadata: metadata(version.created_ms, version.author, version.source, has_preview),
             annotations: version.annotations,
+            resources: None,
         }
     }
 }
 
 impl VersionView {
     pub fn of(version: VersionRecord, has_preview: bool) -> Self {
-        let limits = version.cpu_ms.map(|cpu_ms| ("cpu_ms".to_owned(), cpu_ms.into())).into_iter().collect();
+        let (author, source) = (version.author.clone(), version.source.clone());
         Self {
             id: version.id.to_string(),
             number: version.number,
-            metadata: metadata(version.created_ms, version.author, version.source.clone(), has_preview),
-            annotations: version.annotations,
+            metadata: metadata(version.created_ms, author, source, has_preview),
+            annotations: version.annotations.clone(),
             startup_time_ms: version.startup_ms,
-            resources: VersionResources {
-                script: VersionScript {
-                    etag: version.content,
-                    handlers: version.handlers,
-                    modules: version.modules.into_iter().map(ModuleView::from).collect(),
-                    last_deployed_from: version.source,
-                },
-                script_runtime: VersionRuntime {
-                    compatibility_date: Some(version.compatibility_date).filter(|date| !date.is_empty()),
-                    compatibility_flags: version.compatibility_flags,
-                    usage_model: "standard",
-                    limits,
-                    extra: version.extra,
-                },
-                bindings: version.bindings.iter().map(binding).collect(),
+            resources: version.into(),
+        }
+    }
+}
+
+impl From<VersionRecord> for VersionResources {
+    fn from(version: VersionRecord) -> Self {
+        let limits = version.cpu_ms.map(|cpu_ms| ("cpu_ms".to_owned(), cpu_ms.into())).into_iter().collect();
+        let placement_mode = version.extra.get("placement").and_then(|placement| placement.get("mode"));
+        Self {
+            script: VersionScript {
+                placement_mode: placement_mode.and_then(Value::as_str).map(str::to_owned),
+                etag: version.content,
+                handlers: version.handlers,
+                modules: version.modules.into_iter().map(ModuleView::from).collect(),
+                last_deployed_from: version.source,
             },
+            script_runtime: VersionRuntime {
+                compatibility_date: Some(version.compatibility_date).filter(|date| !date.is_empty()),
+                compatibility_flags: version.compatibility_flags,
+                usage_model: "standard",
+                limits,
+                extra: version.extra,
+            },
+            bindings: version.bindings.iter().map(binding).collect(),
         }
     }
 }

@@ -97,6 +97,12 @@ async fn a_worker_is_deployed_first_and_again() {
     platform.json("POST", &format!("{script}/deployments"), shared).await.result();
     let deployments = platform.get(&format!("{script}/deployments")).await.result();
     assert_eq!(deployments["deployments"][0]["versions"][0]["percentage"], 12.5);
+    for _ in 0..10 {
+        let again = json!({ "versions": [{ "version_id": second, "percentage": 100 }] });
+        platform.json("POST", &format!("{script}/deployments"), again).await.result();
+    }
+    let deployments = platform.get(&format!("{script}/deployments")).await.result();
+    assert_eq!(deployments["deployments"].as_array().unwrap().len(), 10);
 
     assert_eq!(platform.json("DELETE", &format!("{service}?force=false"), json!({})).await.result(), Value::Null);
     assert_eq!(platform.get(&service).await.refused(404), 10007);
@@ -106,17 +112,20 @@ async fn a_worker_is_deployed_first_and_again() {
 async fn versions_are_listed_viewed_and_read_back() {
     let platform = Platform::start().await;
     let script = platform.path("/workers/scripts/v");
-    let metadata = json!({ "annotations": { "workers/message": "one", "workers/tag": "t1" } });
+    let annotations = json!({ "workers/message": "one", "workers/tag": "t1" });
+    let metadata = json!({ "annotations": annotations, "placement": { "mode": "smart" } });
     let id = platform.put_script("v", metadata).await.result()["deployment_id"].as_str().unwrap().to_owned();
     let list = platform.get(&format!("{script}/versions?deployable=true")).await.result();
     assert_eq!(list["items"][0]["id"], id.as_str());
     assert_eq!(list["items"][0]["annotations"]["workers/tag"], "t1");
+    assert_eq!(list["items"][0]["resources"]["bindings"], json!([]));
     assert_eq!(platform.get(&format!("{script}/versions?deployable=true&page=2")).await.result()["items"], json!([]));
     assert!(list["items"][0]["metadata"]["created_on"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
     assert_eq!(list["items"][0]["metadata"]["source"], "wrangler");
     let view = platform.get(&format!("{script}/versions/{}", id.replace('-', ""))).await.result();
     assert_eq!(view["resources"]["script_runtime"]["compatibility_date"], "2026-01-01");
     assert_eq!(view["resources"]["script"]["handlers"], json!(["fetch"]));
+    assert_eq!(view["resources"]["script"]["placement_mode"], "smart");
     assert_eq!(view["resources"]["bindings"], json!([]));
     let unknown = platform.get(&format!("{script}/versions/00000000-0000-4000-8000-000000000000")).await;
     unknown.refused(404);
@@ -367,6 +376,10 @@ async fn routes_domains_schedules_and_zones() {
     platform.json("PUT", &format!("{script}/routes"), routes).await.result();
     let routes = platform.get(&format!("/client/v4/zones/{zone}/workers/routes")).await.result();
     assert_eq!((&routes[0]["pattern"], &routes[0]["script"]), (&json!("site.test/*"), &json!("w")));
+    let elsewhere = json!([{ "pattern": "site.test/*", "zone_id": "abc" }]);
+    let elsewhere = platform.json("PUT", &format!("{script}/routes"), elsewhere).await;
+    assert_eq!(elsewhere.refused(400), 10022);
+    assert!(elsewhere.text().contains("zone_name"), "{}", elsewhere.text());
     let added = json!({ "pattern": "site.test/more/*", "script": "w" });
     let added = platform.json("POST", &format!("/client/v4/zones/{zone}/workers/routes"), added).await.result();
     assert_eq!(added["pattern"], "site.test/more/*");

@@ -29,12 +29,64 @@ const HASH_BUFFER_BYTES: usize = 128 * 1024;
 /// What all sets keep in memory now.
 static TOTAL_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// Content types where common usage differs from the table of file extensions.
+/// Content types that wrangler, whose uploads bring them along, takes from another table of file extensions.
 const CONTENT_TYPES: &[(&str, &str)] = &[
+    ("3mf", "model/3mf"),
+    ("aif", "audio/x-aiff"),
+    ("aiff", "audio/x-aiff"),
+    ("asc", "application/pgp-keys"),
+    ("c", "text/x-c"),
+    ("cjs", "application/node"),
+    ("cpp", "text/x-c"),
+    ("dtd", "application/xml-dtd"),
+    ("flac", "audio/x-flac"),
+    ("h", "text/x-c"),
     ("ico", "image/vnd.microsoft.icon"),
+    ("ipynb", "application/x-ipynb+json"),
+    ("java", "text/x-java-source"),
+    ("jfif", "image/pjpeg"),
+    ("jsx", "text/jsx"),
+    ("jxr", "image/jxr"),
+    ("ktx2", "image/ktx2"),
+    ("lottie", "application/zip+dotlottie"),
+    ("m2ts", "video/mp2t"),
+    ("m3u8", "application/vnd.apple.mpegurl"),
+    ("m4a", "audio/mp4"),
+    ("m4b", "audio/mp4"),
+    ("m4s", "video/iso.segment"),
+    ("manifest", "text/cache-manifest"),
     ("map", "application/json"),
+    ("mdx", "text/mdx"),
+    ("mid", "audio/midi"),
+    ("midi", "audio/midi"),
     ("mjs", "text/javascript"),
+    ("mtl", "model/mtl"),
+    ("mts", "video/mp2t"),
+    ("mvt", "application/vnd.mapbox-vector-tile"),
+    ("obj", "model/obj"),
+    ("otf", "font/otf"),
+    ("psd", "image/vnd.adobe.photoshop"),
+    ("rar", "application/vnd.rar"),
+    ("rpm", "application/x-redhat-package-manager"),
+    ("sql", "application/sql"),
+    ("step", "model/step"),
+    ("stl", "model/stl"),
+    ("stp", "model/step"),
+    ("toml", "application/toml"),
     ("ts", "video/mp2t"),
+    ("ttml", "application/ttml+xml"),
+    ("usdz", "model/vnd.usdz+zip"),
+    ("vcs", "text/x-vcalendar"),
+    ("wgsl", "text/wgsl"),
+    ("woff", "font/woff"),
+    ("wsdl", "application/wsdl+xml"),
+    ("xlf", "application/xliff+xml"),
+    ("xml", "application/xml"),
+    ("xsd", "application/xml"),
+    ("xsl", "application/xml"),
+    ("xslt", "application/xslt+xml"),
+    ("yaml", "text/yaml"),
+    ("yml", "text/yaml"),
 ];
 
 /// A file of the index. Its contents are read when first served.
@@ -111,6 +163,9 @@ pub enum ServeError {
     TooLarge { path: PathBuf, bytes: u64 },
     #[error("the asset {} is no longer a file", .path.display())]
     NotAFile { path: PathBuf },
+    /// Of one that never changes.
+    #[error("the asset {} is damaged: its content is not the one that was uploaded", .path.display())]
+    Damaged { path: PathBuf },
     #[error("the reader of assets has stopped")]
     Stopped,
 }
@@ -188,6 +243,9 @@ impl Asset {
         if metadata.len() > FILE_BYTES_MAX {
             return Err(ServeError::TooLarge { path: self.path.clone(), bytes: metadata.len() });
         }
+        if self.hash.is_some() && metadata.len() != self.bytes {
+            return Err(ServeError::Damaged { path: self.path.clone() });
+        }
         let is_unchanged =
             metadata.len() == self.bytes && (self.fixed_etag.is_some() || metadata.modified().ok() == self.modified);
         if let Some(etag) = self.fixed_etag.as_ref().filter(|_| is_unchanged && self.bytes > SMALL_FILE_BYTES_MAX) {
@@ -202,6 +260,9 @@ impl Asset {
             });
         }
         let opened = read(file, metadata.len()).map_err(read_error)?;
+        if self.hash.is_some() && self.fixed_etag.as_ref() != Some(&opened.etag) {
+            return Err(ServeError::Damaged { path: self.path.clone() });
+        }
         if is_unchanged && opened.bytes == self.bytes {
             self.remember(&opened, memory);
         }
@@ -338,6 +399,11 @@ mod tests {
             ("a.wasm", Some("application/wasm")),
             ("a.woff2", Some("font/woff2")),
             ("a.webmanifest", Some("application/manifest+json")),
+            ("sitemap.xml", Some("application/xml")),
+            ("a.woff", Some("font/woff")),
+            ("a.m3u8", Some("application/vnd.apple.mpegurl")),
+            ("a.yaml", Some("text/yaml; charset=utf-8")),
+            ("a.xlsx", Some("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")),
             ("a.unknown-kind", None),
             ("LICENSE", None),
             (".html", None),

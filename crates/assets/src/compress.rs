@@ -13,23 +13,26 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt};
 /// Smaller contents are not worth compressing, in bytes.
 const COMPRESS_BYTES_MIN: u64 = 1024;
 /// Quick rather than small: this runs on the path of a request.
-const BROTLI_LEVEL: Level = Level::Precise(4);
-const GZIP_LEVEL: Level = Level::Precise(5);
+pub(crate) const BROTLI_LEVEL: Level = Level::Precise(4);
+pub(crate) const GZIP_LEVEL: Level = Level::Precise(5);
 
 /// Types besides `text/*` and those ending in `+json` and `+xml` that shrink.
 const COMPRESSIBLE_TYPES: &[&str] = &[
     "application/javascript",
     "application/json",
     "application/wasm",
+    "application/x-javascript",
     "application/xml",
     "font/otf",
     "font/ttf",
     "image/bmp",
     "image/vnd.microsoft.icon",
+    "image/x-icon",
 ];
 
+/// A coding of contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Coding {
+pub enum Coding {
     Brotli,
     Gzip,
 }
@@ -39,19 +42,35 @@ pub(crate) enum Coding {
 impl Coding {
     /// Whether an answer with these headers and so many bytes is compressed for those who accept it.
     pub(crate) fn suits(answer: &HeaderMap, bytes: u64) -> bool {
-        bytes >= COMPRESS_BYTES_MIN
-            && !answer.contains_key(header::CONTENT_ENCODING)
+        bytes >= COMPRESS_BYTES_MIN && Self::suits_kind(answer)
+    }
+
+    /// Whether an answer with these headers is of a kind that is compressed for those who accept it.
+    pub fn suits_kind(answer: &HeaderMap) -> bool {
+        !answer.contains_key(header::CONTENT_ENCODING)
             && !forbids_transform(answer)
             && answer.get(header::CONTENT_TYPE).is_some_and(shrinks)
     }
 
+    /// The coding that has this name, alone.
+    pub fn of_name(name: &HeaderValue) -> Option<Self> {
+        [Self::Brotli, Self::Gzip]
+            .into_iter()
+            .find(|coding| name.as_bytes().eq_ignore_ascii_case(coding.text().as_bytes()))
+    }
+
+    /// Whether a request says that its sender reads this coding.
+    pub fn is_accepted(self, request: &HeaderMap) -> bool {
+        accepted_quality(request, self.text()) > 0
+    }
+
     /// The coding that a client gets of what suits, or `None` to send it as it is. Ranges are of the file itself.
-    pub(crate) fn choose(request: &HeaderMap) -> Option<Self> {
+    pub fn choose(request: &HeaderMap) -> Option<Self> {
         if request.contains_key(header::RANGE) {
             return None;
         }
         let quality = |coding| accepted_quality(request, coding);
-        let (brotli, gzip) = (quality("br"), quality("gzip"));
+        let (brotli, gzip) = (quality(Self::Brotli.text()), quality(Self::Gzip.text()));
         if quality("identity") > brotli.max(gzip) {
             None
         } else if brotli > 0 && brotli >= gzip {
@@ -63,11 +82,16 @@ impl Coding {
         }
     }
 
-    pub(crate) fn name(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    /// As `Content-Encoding` has it.
+    pub fn name(self) -> HeaderValue {
+        HeaderValue::from_static(self.text())
+    }
+
+    fn text(self) -> &'static str {
+        match self {
             Self::Brotli => "br",
             Self::Gzip => "gzip",
-        })
+        }
     }
 
     /// How the names of files end that hold what is compressed so.
@@ -108,7 +132,8 @@ impl Coding {
     }
 }
 
-fn forbids_transform(answer: &HeaderMap) -> bool {
+/// Whether an answer is to reach its client as it was sent.
+pub fn forbids_transform(answer: &HeaderMap) -> bool {
     answer
         .get_all(header::CACHE_CONTROL)
         .iter()
@@ -152,9 +177,21 @@ fn thousandths(weight: &str) -> u16 {
 }
 
 /// The entity tag of a compressed answer: weak, because the bytes are not those of the file.
-pub(crate) fn weaken(etag: &HeaderValue) -> HeaderValue {
+pub fn weaken(etag: &HeaderValue) -> HeaderValue {
+    if etag.as_bytes().starts_with(b"W/") {
+        return etag.clone();
+    }
     let weak = [b"W/", etag.as_bytes()].concat();
     HeaderValue::from_maybe_shared(Bytes::from(weak)).unwrap_or_else(|_| etag.clone())
+}
+
+/// Says that the answer depends on the codings that the client accepts, where it does not say so yet.
+pub fn vary_by_coding(headers: &mut HeaderMap) {
+    let values = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok());
+    let mut names = values.flat_map(|value| value.split(',')).map(str::trim);
+    if !names.any(|name| name == "*" || name.eq_ignore_ascii_case("accept-encoding")) {
+        headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
 }
 
 #[cfg(test)]

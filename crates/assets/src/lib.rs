@@ -20,6 +20,7 @@
 mod asset;
 mod base_path;
 mod body;
+mod coder;
 mod compress;
 mod config;
 mod decide;
@@ -38,6 +39,8 @@ mod worker_first;
 
 pub use asset::{ServeError, StoredFile};
 pub use body::AssetBody;
+pub use coder::{Decoder, Encoder};
+pub use compress::{Coding, forbids_transform, vary_by_coding, weaken};
 pub use config::{AssetsConfig, HtmlHandling, NotFoundHandling, RunWorkerFirst};
 pub use decide::{Answer, AssetPlan, Decision};
 pub use request::{AssetRequest, URL_BYTES_MAX};

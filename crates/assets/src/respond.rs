@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, BufReader};
 
 use crate::asset::{Asset, Content, Opened, ServeError};
 use crate::body::{self, AssetBody};
-use crate::compress::{self, Coding};
+use crate::compress::{self, Coding, vary_by_coding};
 use crate::decide::{Answer, AssetPlan};
 use crate::request::AssetRequest;
 use crate::set::AssetSet;
@@ -192,15 +192,6 @@ fn asset_headers(request: &AssetRequest<'_>, plan: &AssetPlan, opened: &Opened) 
     let status = if opened.is_warm { "HIT" } else { "MISS" };
     headers.insert(CF_CACHE_STATUS, HeaderValue::from_static(status));
     headers
-}
-
-/// Says that the answer depends on the codings that the client accepts, where it does not say so yet.
-fn vary_by_coding(headers: &mut HeaderMap) {
-    let values = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok());
-    let mut names = values.flat_map(|value| value.split(',')).map(str::trim);
-    if !names.any(|name| name == "*" || name.eq_ignore_ascii_case("accept-encoding")) {
-        headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    }
 }
 
 /// `If-None-Match`, compared weakly. Our tags hold no commas, so the list needs no care.

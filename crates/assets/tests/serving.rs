@@ -7,7 +7,7 @@ use std::io::Read;
 
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
-use selvedge_assets::{AssetRequest, AssetSet, AssetsConfig, AssetsError, FILE_BYTES_MAX, ServeError};
+use selvedge_assets::{AssetRequest, AssetSet, AssetsConfig, AssetsError, FILE_BYTES_MAX, ServeError, StoredFile};
 use support::{Site, header, headers, text, write};
 
 const KIB: usize = 1024;
@@ -207,6 +207,31 @@ async fn a_vanished_file_is_an_error_that_names_it() {
     let request = AssetRequest::new(&method, "http", "example.com", "/a.txt", &headers);
     let error = site.set.respond(&request, site.set.answer(&request)).await.unwrap_err();
     assert!(matches!(&error, ServeError::Read { path, .. } if path.ends_with("a.txt")), "{error}");
+}
+
+#[tokio::test]
+async fn a_stored_file_that_is_damaged_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    for (content, damaged) in [
+        ("cut off".to_owned(), "cut".to_owned()),
+        ("changed".to_owned(), "CHANGED".to_owned()),
+        ("large ".repeat(64 * KIB), "large ".to_owned()),
+    ] {
+        let file = folder.path().join("blob");
+        fs::write(&file, damaged).unwrap();
+        let stored = StoredFile {
+            path: "/a.txt".into(),
+            file,
+            bytes: content.len() as u64,
+            hash: blake3::hash(content.as_bytes()).to_hex().to_string(),
+            content_type: None,
+        };
+        let set = AssetSet::of_files([stored], "", "", AssetsConfig::default()).unwrap();
+        let (method, headers) = (Method::GET, headers(&[]));
+        let request = AssetRequest::new(&method, "http", "example.com", "/a.txt", &headers);
+        let error = set.respond(&request, set.answer(&request)).await.unwrap_err();
+        assert!(matches!(error, ServeError::Damaged { .. }), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use rolldown_error::BatchedBuildDiagnostic;
 use tokio::runtime::Runtime;
 use tokio::task::JoinError;
 
+use crate::additional::{self, Additional};
 use crate::decorators;
 use crate::diagnostics::Reader;
 use crate::error::BundleError;
@@ -21,6 +22,7 @@ use crate::options::BundleOptions;
 use crate::output::{Bundle, Format, Module, ModuleKind};
 use crate::plugin::{Files, WorkerPlugin};
 use crate::reexports::{self, Missing};
+use crate::script;
 use crate::tsconfig::Compiler;
 
 /// The bundler blocks the threads it runs on, so it has its own; two keep one build's parsing and reading busy.
@@ -87,11 +89,14 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
         .map_err(|diagnostic| BundleError::Build { diagnostics: vec![diagnostic], watched: vec![entry.clone()] })?;
     let mut read: BTreeSet<PathBuf> = compiler.file.iter().cloned().collect();
     read.insert(entry.clone());
+    let additional = Arc::new(files_beside(options, &entry).await?);
+    read.extend(additional.files.keys().cloned());
     let mut missing = Missing::new();
     let mut attempts_left = ATTEMPTS_MAX;
     let mut files = Files::Imported;
-    let (output, collected) = loop {
-        let plugin = Arc::new(WorkerPlugin::new(options, root.clone(), files, missing.clone()));
+    let (output, (collected, notices)) = loop {
+        let plugin =
+            Arc::new(WorkerPlugin::new(options, root.clone(), files, Arc::clone(&additional), missing.clone()));
         let bundler_options = bundler_options(options, &compiler, &root, &entry);
         let result = generate(bundler_options, Arc::clone(&plugin)).await;
         let collected = plugin.take();
@@ -105,7 +110,7 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
             Ok(output) if files == Files::Imported && !collected.modules.is_empty() && is_script(&output.assets) => {
                 files = Files::Global;
             }
-            Ok(output) => break (output, collected.modules),
+            Ok(output) => break (output, (collected.modules, collected.warnings)),
             Err(errors) => {
                 let errors = errors.into_vec();
                 if attempts_left == 0 || !reexports::note(&errors, &mut missing, &root) {
@@ -120,6 +125,7 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
     let watched: Vec<PathBuf> = read.into_iter().collect();
     let (mut warnings, unresolved) = reader.warnings(output.warnings);
     warnings.extend(compiler.warning.iter().map(ToString::to_string));
+    warnings.extend(notices);
     if !unresolved.is_empty() {
         return Err(BundleError::Build { diagnostics: unresolved, watched });
     }
@@ -132,8 +138,13 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
         return Err(BundleError::Build { diagnostics: reader.at_places(&left), watched });
     }
 
+    if chunk.exports.is_empty() {
+        script::check(options, &entry, &chunk.code, &watched)?;
+    }
+
     let mut modules = vec![module(chunk)];
     modules.extend(collected);
+    modules.extend(additional.modules.iter().cloned());
     check_size(&modules, options.size_max_bytes)?;
     let exports: Vec<String> = chunk.exports.iter().map(|name| name.to_string()).collect();
     Ok(Bundle {
@@ -144,6 +155,21 @@ pub(crate) async fn build(options: &BundleOptions) -> Result<Bundle, BundleError
         watched,
         warnings,
     })
+}
+
+/// Reads the files beside the entry that are modules as they are.
+async fn files_beside(options: &BundleOptions, entry: &Path) -> Result<Additional, BundleError> {
+    if !options.finds_modules() {
+        return Ok(Additional::default());
+    }
+    let (options, entry) = (options.clone(), entry.to_path_buf());
+    let task = tokio::task::spawn_blocking(move || additional::find(&options, &entry, &main_name(&entry)));
+    task.await.unwrap_or_else(|failure| Err(BundleError::Internal { reason: panic_text(failure) }))
+}
+
+/// What the main module is called.
+fn main_name(entry: &Path) -> String {
+    format!("{}.js", entry.file_stem().unwrap_or_default().to_string_lossy())
 }
 
 fn entry_chunk(output: &[Output]) -> Option<&OutputChunk> {

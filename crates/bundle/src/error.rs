@@ -58,6 +58,11 @@ pub enum BundleError {
     TooLarge { actual_bytes: u64, max_bytes: u64 },
     #[error("more than {max} files match the module rules below {}", path.display())]
     TooManyFiles { path: PathBuf, max: usize },
+    #[error(
+        "`find_additional_modules` is for a worker that exports its handlers, and {} does not: take it out of the \
+         configuration, or write `export default {{ fetch(request, env) {{ … }} }}`", entry.display()
+    )]
+    NotModules { entry: PathBuf },
     #[error("bundling took longer than {} s", time_max.as_secs_f32())]
     TimedOut { time_max: Duration },
     #[error("could not start the bundler's threads")]

@@ -14,6 +14,8 @@
 //! It reads files under the worker's folder and its `node_modules`; it never writes one.
 #![forbid(unsafe_code)]
 
+mod additional;
+mod computed;
 mod decorators;
 mod diagnostics;
 mod engine;
@@ -25,6 +27,7 @@ mod plugin;
 mod quirks;
 mod reexports;
 mod rules;
+mod script;
 mod source_map;
 mod tsconfig;
 

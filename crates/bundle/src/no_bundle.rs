@@ -1,7 +1,6 @@
 //! A worker taken as it is: the entry, and the files beside it that the rules match.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use oxc::allocator::Allocator;
@@ -9,21 +8,13 @@ use oxc::parser::Parser;
 use oxc::span::SourceType;
 use oxc::syntax::module_record::ExportExportName;
 
+use crate::additional;
 use crate::diagnostics::Reader;
 use crate::engine::check_size;
 use crate::error::BundleError;
 use crate::options::BundleOptions;
 use crate::output::{Bundle, Format, Module, ModuleKind};
-use crate::rules::Rules;
-
-/// How many files a version may have.
-const FILES_MAX: usize = 10_000;
-
-/// How many folders below the entry's are looked into.
-const DEPTH_MAX: usize = 64;
-
-/// Folders that hold no modules of a worker.
-const SKIPPED: [&str; 3] = ["node_modules", ".git", ".wrangler"];
+use crate::script;
 
 pub(crate) async fn collect(options: &BundleOptions) -> Result<Bundle, BundleError> {
     let options = options.clone();
@@ -37,28 +28,19 @@ fn collect_blocking(options: &BundleOptions) -> Result<Bundle, BundleError> {
     if !entry.exists() {
         return Err(BundleError::EntryMissing { path: entry });
     }
-    let folder = entry.parent().unwrap_or(&entry).to_path_buf();
     let main = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let body = read(&entry, options.size_max_bytes)?;
+    let body = additional::read(&entry, options.size_max_bytes)?;
     let (format, exports) = exports(options, &entry, &body)?;
 
-    let mut modules = vec![Module { name: main.clone(), kind: ModuleKind::EsModule, body, source_map: None }];
     let mut watched = vec![entry.clone()];
-    if format == Format::Modules {
-        let rules = Rules::new(&options.rules);
-        let mut left_bytes = options.size_max_bytes;
-        for (name, path) in files(&folder)? {
-            let Some(kind) = rules.kind_of_path(&name) else {
-                continue;
-            };
-            if path == entry {
-                continue;
-            }
-            let body = read(&path, left_bytes)?;
-            left_bytes = left_bytes.saturating_sub(body.len() as u64);
-            watched.push(path);
-            modules.push(Module { name, kind, body, source_map: None });
-        }
+    if format == Format::ServiceWorker {
+        script::check(options, &entry, &String::from_utf8_lossy(&body), &watched)?;
+    }
+    let mut modules = vec![Module { name: main.clone(), kind: ModuleKind::EsModule, body, source_map: None }];
+    if format == Format::Modules && options.finds_modules() {
+        let found = additional::find(options, &entry, &main)?;
+        watched.extend(found.files.into_keys());
+        modules.extend(found.modules);
     }
     check_size(&modules, options.size_max_bytes)?;
     watched.sort();
@@ -89,39 +71,4 @@ fn exports(options: &BundleOptions, entry: &Path, body: &Bytes) -> Result<(Forma
     let has_exports = !names.is_empty() || !record.star_export_entries.is_empty();
     let format = if has_exports { Format::Modules } else { Format::ServiceWorker };
     Ok((format, names))
-}
-
-/// Every file below `folder`, by its path from there.
-fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>, BundleError> {
-    let mut found = BTreeMap::new();
-    let mut waiting = vec![(folder.to_path_buf(), String::new(), 0)];
-    while let Some((path, prefix, depth)) = waiting.pop() {
-        let fail = |source| BundleError::Read { path: path.clone(), source };
-        for item in std::fs::read_dir(&path).map_err(fail)? {
-            let item = item.map_err(fail)?;
-            let kind = item.file_type().map_err(fail)?;
-            let file_name = item.file_name().to_string_lossy().into_owned();
-            let name = format!("{prefix}{file_name}");
-            if kind.is_dir() {
-                if depth < DEPTH_MAX && !SKIPPED.contains(&file_name.as_str()) {
-                    waiting.push((item.path(), format!("{name}/"), depth + 1));
-                }
-            } else {
-                found.insert(name, item.path());
-            }
-            if found.len() > FILES_MAX {
-                return Err(BundleError::TooManyFiles { path: folder.to_path_buf(), max: FILES_MAX });
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn read(path: &Path, max_bytes: u64) -> Result<Bytes, BundleError> {
-    let fail = |source| BundleError::Read { path: path.to_path_buf(), source };
-    let actual_bytes = std::fs::metadata(path).map_err(fail)?.len();
-    if actual_bytes > max_bytes {
-        return Err(BundleError::TooLarge { actual_bytes, max_bytes });
-    }
-    std::fs::read(path).map(Bytes::from).map_err(fail)
 }

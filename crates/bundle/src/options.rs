@@ -72,8 +72,14 @@ pub struct BundleOptions {
     pub rules: Vec<Rule>,
     /// The conditions of `package.json` `exports`, beside `import` or `require` and `default`.
     pub conditions: Vec<String>,
-    /// Take the entry, and the files beside it that `rules` match, as they are.
+    /// Take the entry as it is.
     pub no_bundle: bool,
+    /// Whether files that `rules` match become modules as they are, imported or not: what a worker imports by a name
+    /// that it computes. `None` is what `no_bundle` is.
+    pub find_additional_modules: Option<bool>,
+    /// Where such files are looked for, and what their names start from; relative to `root` or absolute. `None` is the
+    /// entry's folder.
+    pub modules_folder: Option<PathBuf>,
     pub size_max_bytes: u64,
     pub time_max: Duration,
 }
@@ -92,6 +98,8 @@ impl BundleOptions {
             rules: Vec::new(),
             conditions: ["workerd", "worker", "browser", "module"].map(str::to_owned).to_vec(),
             no_bundle: false,
+            find_additional_modules: None,
+            modules_folder: None,
             size_max_bytes: SIZE_MAX_BYTES_DEFAULT,
             time_max: TIME_MAX_DEFAULT,
         }
@@ -105,6 +113,18 @@ impl BundleOptions {
     /// The entry, absolute.
     pub(crate) fn entry_path(&self) -> PathBuf {
         self.real_root().join(&self.entry)
+    }
+
+    pub(crate) fn finds_modules(&self) -> bool {
+        self.find_additional_modules.unwrap_or(self.no_bundle)
+    }
+
+    /// Where files that become modules are looked for, absolute.
+    pub(crate) fn modules_folder(&self, entry: &Path) -> PathBuf {
+        match &self.modules_folder {
+            Some(folder) => real(&self.real_root().join(folder)),
+            None => entry.parent().unwrap_or(entry).to_path_buf(),
+        }
     }
 }
 

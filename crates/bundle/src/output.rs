@@ -17,7 +17,7 @@ pub enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ModuleKind {
     EsModule,
-    /// Only from [`crate::BundleOptions::no_bundle`]: a bundle has its CommonJS inside the main module.
+    /// Only of files taken as they are: what is bundled has its CommonJS inside the main module.
     CommonJs,
     /// The default export is a string.
     Text,
@@ -40,7 +40,7 @@ impl ModuleKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Module {
     /// Exactly the specifier other modules import it by when it was bundled (`./<hash>-logo.txt`), else the path from
-    /// the entry's folder (`lib/logo.txt`). In the service-worker form nothing is imported: it is the global that the
+    /// [`crate::BundleOptions::modules_folder`] (`lib/logo.txt`). In the service-worker form nothing is imported: it is the global that the
     /// script has the file as (`__<hash>_logo_txt`). The main module's is a plain file name (`index.js`).
     pub name: String,
     pub kind: ModuleKind,

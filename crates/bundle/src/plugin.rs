@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use nodejs_built_in_modules::is_nodejs_builtin_module;
+use oxc::span::SourceType;
 use rolldown_common::side_effects::HookSideEffects;
 use rolldown_common::{ImportKind, ModuleType, ResolvedExternal};
 use rolldown_plugin::{
@@ -17,11 +18,14 @@ use rolldown_plugin::{
     SharedTransformPluginContext,
 };
 
+use crate::additional::Additional;
+use crate::computed::{self, Expanded};
+use crate::diagnostics::Reader;
 use crate::options::BundleOptions;
 use crate::output::{Module, ModuleKind};
 use crate::quirks;
 use crate::reexports::{self, Missing};
-use crate::rules::Rules;
+use crate::rules::{Rules, normalized};
 
 /// Names the wrapper that stands between a `require` and a module only an `import` can reach.
 const REQUIRE_WRAPPER: &str = "\0selvedge-require:";
@@ -55,6 +59,9 @@ pub(crate) struct WorkerPlugin {
     alias: BTreeMap<String, String>,
     rules: Rules,
     size_max_bytes: u64,
+    /// Files that are modules already, under their own names.
+    additional: Arc<Additional>,
+    finds_modules: bool,
     /// What an earlier attempt did not find.
     missing: Missing,
     state: Mutex<State>,
@@ -68,6 +75,7 @@ struct State {
     /// The size that was too much.
     too_large: Option<u64>,
     read: Vec<PathBuf>,
+    warnings: Vec<String>,
 }
 
 /// What the build found beside JavaScript.
@@ -75,24 +83,40 @@ pub(crate) struct Collected {
     pub(crate) modules: Vec<Module>,
     pub(crate) too_large: Option<u64>,
     pub(crate) read: Vec<PathBuf>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl WorkerPlugin {
-    pub(crate) fn new(options: &BundleOptions, root: PathBuf, files: Files, missing: Missing) -> Self {
+    pub(crate) fn new(
+        options: &BundleOptions,
+        root: PathBuf,
+        files: Files,
+        additional: Arc<Additional>,
+        missing: Missing,
+    ) -> Self {
         Self {
             root,
             files,
             alias: options.alias.clone(),
             rules: Rules::new(&options.rules),
             size_max_bytes: options.size_max_bytes,
+            additional,
+            finds_modules: options.finds_modules(),
             missing,
             state: Mutex::default(),
         }
     }
 
     pub(crate) fn take(&self) -> Collected {
-        let state = std::mem::take(&mut *self.lock());
-        Collected { modules: state.modules.into_values().collect(), too_large: state.too_large, read: state.read }
+        let mut state = std::mem::take(&mut *self.lock());
+        // Files are read side by side.
+        state.warnings.sort();
+        Collected {
+            modules: state.modules.into_values().collect(),
+            too_large: state.too_large,
+            read: state.read,
+            warnings: state.warnings,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -137,6 +161,45 @@ impl WorkerPlugin {
         Ok(name)
     }
 
+    /// The import of a file that is a module under its own name. A script that is required is bundled all the same:
+    /// only an import reaches a module.
+    fn additional(&self, specifier: &str, importer: Option<&str>, kind: ImportKind) -> Option<HookResolveIdOutput> {
+        let path = specifier.split('?').next().unwrap_or(specifier);
+        if self.additional.files.is_empty() || !(path.starts_with("./") || path.starts_with("../")) {
+            return None;
+        }
+        let folder = Path::new(importer?).parent()?;
+        let (name, module) = self.additional.files.get(&normalized(&folder.join(path)))?;
+        let name = format!("./{name}");
+        match (module.is_script(), kind) {
+            (true, ImportKind::Require) => None,
+            // Importing a script may do something.
+            (true, _) => Some(HookResolveIdOutput {
+                external: Some(ResolvedExternal::Absolute),
+                ..HookResolveIdOutput::from_id(name)
+            }),
+            (false, kind) => Some(runtime_import(&name, kind)),
+        }
+    }
+
+    /// Puts choices among files in place of the computed imports of the file `id`.
+    fn expand(&self, id: &str, code: &str, module_type: &ModuleType) -> Expanded {
+        let syntax = match module_type {
+            ModuleType::Js | ModuleType::Jsx => SourceType::jsx(),
+            ModuleType::Ts => SourceType::ts(),
+            ModuleType::Tsx => SourceType::tsx(),
+            _ => return Expanded::default(),
+        };
+        let source = computed::Source {
+            path: Path::new(id),
+            code,
+            syntax,
+            finds_modules: self.finds_modules,
+            own: !id.contains("/node_modules/"),
+        };
+        computed::expand(&source, &Reader::new(self.root.clone()), |name| self.rules.kind_of_path(name).is_some())
+    }
+
     fn admit(&self, more_bytes: u64) -> anyhow::Result<()> {
         let mut state = self.lock();
         let actual_bytes = state.size_bytes.saturating_add(more_bytes);
@@ -177,6 +240,9 @@ impl Plugin for WorkerPlugin {
             Some(_) => from_root.to_str(),
             None => args.importer,
         };
+        if let Some(found) = self.additional(specifier, importer, args.kind) {
+            return Ok(Some(found));
+        }
         if let Some(kind) = self.rules.kind_of_import(specifier, importer, &self.root) {
             let path = specifier.split('?').next().unwrap_or(specifier);
             return match self.locate(context, path, importer, args.kind).await? {
@@ -207,7 +273,8 @@ impl Plugin for WorkerPlugin {
         Ok(Some(HookLoadOutput { code: code.into(), module_type: Some(ModuleType::Js), ..HookLoadOutput::default() }))
     }
 
-    /// Notes the file, and lets the worker's own `.js` files hold JSX, as wrangler does.
+    /// Notes the file, lets the worker's own `.js` files hold JSX, as wrangler does, and finds what computed imports
+    /// can mean.
     async fn transform(
         &self,
         _context: SharedTransformPluginContext,
@@ -216,16 +283,22 @@ impl Plugin for WorkerPlugin {
         if !Path::new(args.id).is_absolute() {
             return Ok(None);
         }
-        self.lock().read.push(PathBuf::from(args.id));
+        let expanded = self.expand(args.id, args.code, args.module_type);
+        {
+            let mut state = self.lock();
+            state.read.push(PathBuf::from(args.id));
+            state.warnings.extend(expanded.warnings);
+        }
         let own_script = matches!(args.module_type, ModuleType::Js) && !args.id.contains("/node_modules/");
-        if !own_script || !(args.code.contains("</") || args.code.contains("/>")) {
+        let is_jsx = own_script && (args.code.contains("</") || args.code.contains("/>"));
+        if !is_jsx && expanded.code.is_none() {
             return Ok(None);
         }
         Ok(Some(HookTransformOutput {
-            code: None,
+            code: expanded.code,
             map: HookTransformOutputMap::Null,
             side_effects: None,
-            module_type: Some(ModuleType::Jsx),
+            module_type: is_jsx.then_some(ModuleType::Jsx),
         }))
     }
 

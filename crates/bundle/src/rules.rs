@@ -72,7 +72,7 @@ fn matches(glob: &str, path: &str) -> bool {
 }
 
 /// `path` without `.` and `..`, by its text alone.
-fn normalized(path: &Path) -> PathBuf {
+pub(crate) fn normalized(path: &Path) -> PathBuf {
     let mut result = PathBuf::new();
     for component in path.components() {
         match component {

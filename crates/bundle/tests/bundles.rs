@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Folder, built, code, fixture, imports};
+use common::{Folder, built, code, diagnostics, fixture, imports};
 use selvedge_bundle::{Format, Jsx, Mode, ModuleKind, Rule, SourceMap, map_stack};
 
 #[tokio::test]
@@ -250,4 +250,90 @@ async fn without_bundling_files_stay_as_they_are() {
 
     options.entry = "listener.js".into();
     assert_eq!(built(&options).await.format, Format::ServiceWorker);
+}
+
+#[tokio::test]
+async fn files_that_rules_match_are_modules_under_their_own_names() {
+    let folder = Folder::with(&[
+        (
+            "src/index.ts",
+            "import './lib/first.mjs';\nimport { text } from './inner/reader.ts';\n\
+             export default { fetch: (request: Request, env: any) => import(env.NAME), text };",
+        ),
+        ("src/inner/reader.ts", "import note from '../lib/note.txt';\nexport const text: string = note;"),
+        ("src/lib/first.mjs", "globalThis.first = true;"),
+        ("src/lib/deep/one.mjs", "export default 1;"),
+        ("src/lib/note.txt", "noted"),
+        ("src/index.js", "compiled before"),
+        ("src/node_modules/pkg/two.mjs", "export default 2;"),
+    ]);
+    let mut options = folder.options("src/index.ts");
+    options.rules = vec![Rule {
+        kind: ModuleKind::EsModule,
+        globs: vec!["**/*.mjs".to_owned(), "**/*.js".to_owned()],
+        fallthrough: true,
+    }];
+    options.find_additional_modules = Some(true);
+    let bundle = built(&options).await;
+    let names: Vec<&str> = bundle.modules.iter().map(|module| module.name.as_str()).collect();
+    assert_eq!(names, ["index.js", "lib/deep/one.mjs", "lib/first.mjs", "lib/note.txt"]);
+    assert_eq!(bundle.modules[1].body, "export default 1;");
+    let mut found = imports(&bundle);
+    found.sort();
+    assert_eq!(found, ["./lib/first.mjs", "./lib/note.txt"], "{}", code(&bundle));
+    assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
+    assert!(bundle.watched.contains(&folder.path().join("src/lib/deep/one.mjs")));
+
+    // Names start from another folder.
+    options.modules_folder = Some(".".into());
+    let bundle = built(&options).await;
+    assert!(bundle.modules.iter().any(|module| module.name == "src/lib/deep/one.mjs"));
+}
+
+#[tokio::test]
+async fn a_computed_import_chooses_among_the_files_that_it_can_mean() {
+    let folder = Folder::with(&[
+        (
+            "src/index.ts",
+            "const before = 1\nimport(`./lang/${before}.mjs` as string)\n\
+             export default { fetch: (name: string) => import('./lang/' + name + '.mjs') };\n// The end.",
+        ),
+        ("src/lang/de.mjs", "export default 'Guten Tag';"),
+        ("src/lang/far/en.mjs", "export default 'Good day';"),
+        ("src/lang/none.md", "not a module"),
+    ]);
+    let bundle = built(&folder.options("src/index.ts")).await;
+    let code = code(&bundle);
+    for text in ["Guten Tag", "Good day", "\"./lang/de.mjs\"", "\"./lang/far/en.mjs\"", "Module not found in bundle"] {
+        assert!(code.contains(text), "{text} in {code}");
+    }
+    assert!(!code.contains("import("), "{code}");
+    assert_eq!(bundle.modules.len(), 1);
+    assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
+}
+
+#[tokio::test]
+async fn a_computed_import_that_nothing_answers_is_warned_of() {
+    let folder = Folder::with(&[(
+        "index.js",
+        "export default {\n  a: (name) => import(name),\n  b: (name) => import(`./gone/${name}.js`),\n  \
+         c: (name) => import(/* @vite-ignore */ name),\n  d: (name) => import(`node:${name}`),\n};",
+    )]);
+    let bundle = built(&folder.options("index.js")).await;
+    assert_eq!(bundle.warnings.len(), 2, "{:?}", bundle.warnings);
+    assert!(bundle.warnings[0].starts_with("index.js:2:16: what this imports"), "{}", bundle.warnings[0]);
+    assert!(bundle.warnings[1].starts_with("index.js:3:16: no file matches"), "{}", bundle.warnings[1]);
+}
+
+#[tokio::test]
+async fn a_script_that_needs_an_import_is_refused() {
+    let text = "import { createHash } from 'node:crypto';\naddEventListener('fetch', () => createHash('sha256'));";
+    let folder = Folder::with(&[("index.js", text)]);
+    let mut options = folder.options("index.js");
+    for no_bundle in [false, true] {
+        options.no_bundle = no_bundle;
+        let found = diagnostics(&options).await;
+        assert!(found[0].message.contains("\"node:crypto\""), "{found:?}");
+        assert_eq!(found[0].file.as_deref(), Some("index.js"));
+    }
 }

@@ -135,6 +135,9 @@ fn limits(project: &Project) -> Limits {
     if let Some(wall) = configured.wall {
         limits.wall_ms = wall.as_millis() as u64;
     }
+    if let Some(wait_until) = configured.wait_until {
+        limits.wait_until_ms = wait_until.as_millis() as u64;
+    }
     if let Some(startup) = configured.startup {
         limits.startup_ms = startup.as_millis() as u32;
     }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +61,10 @@ pub struct UpCommand {
     /// Serve what was deployed before from the edge's own copy, without the control plane and its API
     #[arg(long)]
     pub edge_only: bool,
+    /// Make a new token for the platform's administrator, where the one before is lost: it is printed once and replaces
+    /// admin.token in the data folder. Tokens made before stay good: see `selvedge token list` and `revoke`
+    #[arg(long, conflicts_with = "edge_only")]
+    pub new_admin_token: bool,
 }
 
 /// Arguments of `selvedge dev`.
@@ -89,7 +94,7 @@ pub struct DevArguments {
     /// Most instances of one worker [default: the number of processors]
     #[arg(long, value_name = "N")]
     pub instances: Option<usize>,
-    /// Memory that workers may hold together, in MiB, before idle ones are ended [default: half of the machine's]
+    /// Memory that workers may hold together, in MiB, before idle ones are ended [default: half of the machine's or control group's]
     #[arg(long, value_name = "MIB")]
     pub memory_mib: Option<u64>,
     /// The most isolates at once; the one idle longest ends where another is needed
@@ -106,7 +111,7 @@ pub fn mistaken(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && is_json {
         let text = error.render().to_string();
         let message = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
-        println!("{}", serde_json::json!({ "error": { "message": message } }));
+        crate::terminal::note(&serde_json::json!({ "error": { "message": message } }).to_string());
     }
     // A reader that is gone has nothing to be told.
     let _ = error.print();
@@ -114,6 +119,16 @@ pub fn mistaken(error: &clap::Error) -> ExitCode {
 }
 
 /// Writes a completion script to standard output.
-pub fn completions(shell: Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "selvedge", &mut std::io::stdout());
+pub fn completions(shell: Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "selvedge", &mut script);
+    match std::io::stdout().write_all(&script) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Its reader has what it wants.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            crate::terminal::error(&format!("cannot write to the standard output: {error}"));
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod deployments;
 mod dial;
 mod error;
 mod fields;
+mod local;
 mod multipart;
 mod place;
 mod prepare;
@@ -25,6 +26,7 @@ mod tokens;
 mod triggers;
 mod upload;
 mod versions;
+mod versions_secrets;
 mod whoami;
 mod worker;
 mod zones;
@@ -51,6 +53,9 @@ pub enum ClientCommand {
     Deployments(deployments::DeploymentsCommand),
     /// Go back to an earlier version
     Rollback(deployments::RollbackArguments),
+    /// Set what leads to a worker, without another version of it
+    #[command(subcommand)]
+    Triggers(triggers::TriggersCommand),
     /// Put, list and delete secrets
     #[command(subcommand)]
     Secret(secrets::SecretCommand),
@@ -83,6 +88,7 @@ pub fn main(command: ClientCommand) -> ExitCode {
         ClientCommand::Versions(command) => versions::run(&command, &console),
         ClientCommand::Deployments(command) => deployments::run(&command, &console),
         ClientCommand::Rollback(arguments) => deployments::rollback(&arguments, &console),
+        ClientCommand::Triggers(command) => triggers::run(&command, &console),
         ClientCommand::Secret(command) => secrets::run(&command, &console),
         ClientCommand::Tail(arguments) => tail::tail(&arguments, &console),
         ClientCommand::Delete(arguments) => delete::delete(&arguments, &console),
@@ -110,6 +116,7 @@ impl ClientCommand {
             Self::Versions(command) => command.place(),
             Self::Deployments(command) => command.place(),
             Self::Rollback(arguments) => &arguments.place,
+            Self::Triggers(command) => command.place(),
             Self::Secret(command) => command.place(),
             Self::Tail(arguments) => &arguments.place,
             Self::Delete(arguments) => &arguments.place,

@@ -67,6 +67,7 @@ pub fn main(arguments: DevArguments) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .without_time()
+        .log_internal_errors(false)
         .init();
     machine::make_room();
     let result = tokio::runtime::Builder::new_multi_thread()
@@ -92,7 +93,7 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     for rule in &arguments.allow_net {
         allow.push(rule.parse::<AllowRule>().map_err(|error| DevError::Allow(error.to_string()))?);
     }
-    let outbound = machine::outbound(allow)?;
+    let outbound = machine::outbound(allow, true)?;
 
     let mut sources: Vec<Source> = arguments
         .paths

@@ -1,6 +1,6 @@
 //! What an edge needs of the machine that it runs on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use selvedge_outbound::{AllowRule, CertificateDer, Outbound};
@@ -12,6 +12,10 @@ const ROOTS_VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 /// Connections and instances take a descriptor each; no more of them than the hard limit of the system allows.
 const DESCRIPTORS_MAX: u64 = 65_536;
 
+/// The file that this process runs, also once another has taken its place or it is gone: an upgrade that is written over a
+/// running platform must not mix two versions.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Why this machine cannot run an edge.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
@@ -21,8 +25,6 @@ pub enum MachineError {
     Roots { file: PathBuf, source: selvedge_outbound::OutboundError },
     #[error("outbound requests cannot be made ready")]
     Outbound(#[from] selvedge_outbound::OutboundError),
-    #[error("the path of this program is not known")]
-    Program(#[source] std::io::Error),
     #[error("no runner")]
     Runner(#[from] selvedge_runner::RunnerError),
 }
@@ -37,15 +39,15 @@ pub fn make_room() {
 /// Starts runners: this program, run again.
 pub fn runners() -> Result<(Arc<Runners>, Reports), MachineError> {
     Ok(Runners::start(RunnersConfig {
-        program: std::env::current_exe().map_err(MachineError::Program)?,
+        program: OWN_PROGRAM.into(),
         arguments: vec!["runner".into(), "--parent".into(), std::process::id().to_string()],
     })?)
 }
 
-/// Workers' way to the world.
-pub fn outbound(allow: Vec<AllowRule>) -> Result<Outbound, MachineError> {
+/// Workers' way to the world. Whose workers are their own may be told why it ends where it does: `refusals_explained`.
+pub fn outbound(allow: Vec<AllowRule>, refusals_explained: bool) -> Result<Outbound, MachineError> {
     let roots_extra = roots_extra()?;
-    Ok(Outbound::new(selvedge_outbound::Config { allow, roots_extra, ..Default::default() })?)
+    Ok(Outbound::new(selvedge_outbound::Config { allow, refusals_explained, roots_extra, ..Default::default() })?)
 }
 
 fn roots_extra() -> Result<Vec<CertificateDer<'static>>, MachineError> {
@@ -61,11 +63,62 @@ pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Half of the machine's memory, in MiB; where that is not known, 2 GiB.
+/// Half of the memory that this process may use, in MiB: the machine's, or its control group's where that allows less.
+/// Where neither is known, 2 GiB.
 pub fn half_of_memory_mib() -> u64 {
     const UNKNOWN_MIB: u64 = 2048;
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total =
         text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    total.map_or(UNKNOWN_MIB, |kib| kib / 1024 / 2)
+    let machine = total.map(|kib| kib.saturating_mul(1024));
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = group_memory_bytes(Path::new("/sys/fs/cgroup"), &groups);
+    machine.into_iter().chain(group).min().map_or(UNKNOWN_MIB, |bytes| bytes / 1024 / 1024 / 2)
+}
+
+/// The least memory that a control group of this process, or one above it, allows, in bytes. `root` is where control groups
+/// are mounted; `groups` is what `/proc/self/cgroup` says. A container may see its own group as the root: the folders of
+/// the path may not be there.
+fn group_memory_bytes(root: &Path, groups: &str) -> Option<u64> {
+    let limits = groups.lines().flat_map(|line| -> Vec<PathBuf> {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (mount, file) = match controllers {
+            "" => (root.to_owned(), "memory.max"),
+            controllers if controllers.split(',').any(|name| name == "memory") => {
+                (root.join("memory"), "memory.limit_in_bytes")
+            }
+            _ => return Vec::new(),
+        };
+        let group = mount.join(path.trim_start_matches('/'));
+        group.ancestors().take_while(|folder| folder.starts_with(&mount)).map(|folder| folder.join(file)).collect()
+    });
+    // No limit is `max` in the one, and more than any machine has in the other.
+    limits.filter_map(|file| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_memory_that_a_group_above_allows_is_what_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        assert_eq!(group_memory_bytes(root, "0::/a/b\n"), None);
+        for (folder, file, limit) in [
+            ("", "memory.max", "max"),
+            ("a", "memory.max", "1000"),
+            ("a/b", "memory.max", "5000"),
+            ("memory/c", "memory.limit_in_bytes", "700"),
+        ] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+            std::fs::write(root.join(folder).join(file), format!("{limit}\n")).unwrap();
+        }
+        assert_eq!(group_memory_bytes(root, "0::/a/b\n"), Some(1000));
+        // As a container sees it: the path is another's, the root is its own.
+        assert_eq!(group_memory_bytes(root, "0::/elsewhere\n"), None);
+        assert_eq!(group_memory_bytes(root, "3:cpu,memory:/c/d\n1:name=systemd:/a\n"), Some(700));
+        assert_eq!(group_memory_bytes(root, "nonsense\n0::/../..\n"), None);
+    }
 }

@@ -1,6 +1,7 @@
 //! The `selvedge` command: arguments, wiring, terminal output, nothing else.
 #![forbid(unsafe_code)]
 
+mod announce;
 mod build;
 mod cli;
 mod client;
@@ -11,6 +12,7 @@ mod runner;
 mod security;
 mod settings;
 mod sources;
+mod stops;
 mod terminal;
 mod up;
 mod watch;
@@ -31,10 +33,7 @@ fn main() -> ExitCode {
         Command::Up(command) => up::main(command),
         Command::Config(arguments) => settings::main(&arguments),
         Command::Client(command) => client::main(command),
-        Command::Completions { shell } => {
-            cli::completions(shell);
-            ExitCode::SUCCESS
-        }
+        Command::Completions { shell } => cli::completions(shell),
         Command::Runner { parent } => runner::main(parent),
     }
 }

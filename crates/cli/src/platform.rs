@@ -30,7 +30,11 @@ impl NearestPop for Here {
     fn start<'a>(&'a self, version: &'a VersionRecord) -> BoxFuture<'a, Result<Started, StartFailure>> {
         Box::pin(async move {
             match self.0.prepare(version).await {
-                Ok(loaded) => Ok(Started { handlers: loaded.handlers, startup_ms: loaded.startup_us.div_ceil(1000) }),
+                Ok(loaded) => Ok(Started {
+                    handlers: loaded.handlers,
+                    entrypoints: loaded.named_handlers.into_iter().map(|export| export.name).collect(),
+                    startup_ms: loaded.startup_us.div_ceil(1000),
+                }),
                 Err(NoInstance::Failed(failure)) => Err(StartFailure {
                     message: selvedge_edge::sentence(&failure),
                     stack: match failure {
@@ -62,7 +66,7 @@ impl Records for Telemetry {
         tracing::debug!(
             worker = record.worker,
             request_id = record.request_id,
-            level = record.level,
+            severity = record.level,
             "a worker logged {} values",
             record.message.len()
         );
@@ -74,7 +78,7 @@ impl Records for Telemetry {
             Failure::Limit { error } => tracing::info!(
                 worker,
                 request_id,
-                limit = ?error.limit,
+                limit = named(&error.limit),
                 used = error.used,
                 allowed = error.allowed,
                 "a worker exceeded a limit"
@@ -123,7 +127,7 @@ impl Firing for Telemetry {
             }
             Fired::Ran { worker, cron, result: Err(error) } => {
                 self.metrics.cron_run(error.outcome());
-                tracing::warn!(%worker, cron, outcome = ?error.outcome(), "a cron trigger failed");
+                tracing::warn!(%worker, cron, outcome = named(&error.outcome()), "a cron trigger failed");
             }
             Fired::Missed { worker, cron, times, last } => {
                 self.metrics.cron_missed(times);
@@ -131,4 +135,9 @@ impl Firing for Telemetry {
             }
         }
     }
+}
+
+/// A name as it is in tails and answers too.
+fn named(name: &impl serde::Serialize) -> String {
+    serde_json::to_value(name).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }

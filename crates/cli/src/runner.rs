@@ -13,7 +13,13 @@ pub fn main(parent: u32) -> ExitCode {
         .with_target(false)
         .without_time()
         .with_ansi(false)
+        // A message that nobody can read must not end a runner.
+        .log_internal_errors(false)
         .init();
+    // Started through a link of the kernel's, it would be called `exe`.
+    if let Err(error) = std::fs::write("/proc/self/comm", "selvedge") {
+        tracing::debug!(%error, "this process has another name in the list of processes");
+    }
     let policy = Policy { parent: Some(parent), ..Policy::default() };
     match selvedge_runner::child::run(&policy) {
         Ok(()) => ExitCode::SUCCESS,

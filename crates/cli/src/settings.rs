@@ -48,7 +48,7 @@ pub struct UpSettings {
     pub instances: Option<usize>,
     /// Most isolates at once.
     pub isolates: usize,
-    /// Memory of all workers together; `None` is half of the machine's.
+    /// Memory of all workers together; `None` is half of the machine's, or of its control group's.
     pub memory_mib: Option<u64>,
     /// What is logged, as `tracing`'s filters are written.
     pub log: String,

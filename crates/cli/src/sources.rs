@@ -92,6 +92,8 @@ fn bundle_options(project: &Project, main: &Path, mode: Mode) -> BundleOptions {
     options.minify = bundling.minify;
     options.tsconfig = bundling.tsconfig.clone();
     options.no_bundle = bundling.no_bundle;
+    options.find_additional_modules = bundling.find_additional_modules;
+    options.modules_folder.clone_from(&bundling.base_dir);
     if let Some(factory) = &bundling.jsx_factory {
         options.jsx = selvedge_bundle::Jsx::Classic {
             factory: factory.clone(),

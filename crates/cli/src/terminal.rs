@@ -1,6 +1,7 @@
 //! What people read: lines on standard output and error, coloured where that helps.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use selvedge_edge::{LogRecord, Records};
@@ -23,19 +24,25 @@ fn style(color: AnsiColor) -> Style {
 
 /// Prints a line that tells of progress.
 pub fn note(text: &str) {
-    anstream::println!("{text}");
+    // A reader that is gone has nothing to be told.
+    let _ = writeln!(anstream::stdout().lock(), "{text}");
 }
 
 /// Prints a warning.
 pub fn warning(text: &str) {
     let yellow = style(AnsiColor::Yellow);
-    anstream::eprintln!("{yellow}warning{yellow:#}: {text}");
+    complain(&format!("{yellow}warning{yellow:#}: {text}"));
 }
 
 /// Prints an error.
 pub fn error(text: &str) {
     let red = style(AnsiColor::Red).bold();
-    anstream::eprintln!("{red}error{red:#}: {text}");
+    complain(&format!("{red}error{red:#}: {text}"));
+}
+
+fn complain(line: &str) {
+    // There is no other place to say it in.
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
 
 /// Prints what workers log.
@@ -52,7 +59,7 @@ impl Records for Printer {
         let (tint, dim) = (style(color), style(AnsiColor::BrightBlack));
         let id = if record.request_id.is_empty() { "start" } else { record.request_id.as_str() };
         let message = record.message.join(" ");
-        anstream::println!("{tint}[{}]{tint:#} {dim}{id} {}{dim:#} {message}", record.worker, record.level,);
+        note(&format!("{tint}[{}]{tint:#} {dim}{id} {}{dim:#} {message}", record.worker, record.level));
     }
 
     fn failed(&self, worker: &str, request_id: &str, failure: &Failure) {
@@ -61,6 +68,6 @@ impl Records for Printer {
             Failure::Exception { exception, .. } if !exception.stack.is_empty() => exception.stack.clone(),
             failure => selvedge_edge::sentence(failure),
         };
-        anstream::eprintln!("{red}[{worker}]{red:#} {dim}{request_id}{dim:#} {red}{text}{red:#}");
+        complain(&format!("{red}[{worker}]{red:#} {dim}{request_id}{dim:#} {red}{text}{red:#}"));
     }
 }

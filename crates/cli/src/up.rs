@@ -1,27 +1,27 @@
 //! `selvedge up`: the whole platform on this machine.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use selvedge_api::{ApiConfig, ApiServer, ApiState, Readiness};
-use selvedge_control::{Clock, Control, ControlConfig, ControlError, FirstStart, Opened, SecretsKey};
+use selvedge_control::{Clock, Control, ControlConfig, ControlError, Opened, SecretsKey};
 use selvedge_edge::{Edge, EdgeConfig, Server};
 use selvedge_fabric::{Embedded, Fabric};
 use selvedge_pop::{Clockwork, Replica};
+use selvedge_runner::Runners;
 use selvedge_telemetry::{Metrics, Tails, logs};
-use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::announce::{ADMIN_TOKEN_FILE, Addresses, Shown, announcement, say, url_of};
 use crate::cli::UpCommand;
 use crate::machine::{self, MachineError};
 use crate::platform::{Here, Key, Telemetry};
 use crate::security::{self, SecurityError};
 use crate::settings::{LogFormat, Resolved, SettingsError, UpSettings};
+use crate::stops::Stops;
 use crate::terminal;
 
 /// A worker that began nothing for so long gives its memory back.
@@ -30,12 +30,16 @@ const IDLE_MAX: Duration = Duration::from_secs(600);
 const MAINTAIN_INTERVAL: Duration = Duration::from_secs(300);
 /// How often blobs that nothing needs any more are looked for in the edge's copy.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long serving may take to end after a drain.
+const STOP_MAX: Duration = Duration::from_secs(1);
 /// How often what an edge holds is counted for the metrics.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
-/// Says where a running platform listens: for tools on this machine.
-const ADDRESSES_FILE: &str = "addresses.json";
-/// The first token, with which everything else is made.
-const ADMIN_TOKEN_FILE: &str = "admin.token";
+/// How often it is looked whether runners can be started.
+const RUNNERS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the end of the process waits for the store's log to be emptied.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long the end of the process waits for who reads why it ended.
+const COMPLAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Why `up` ended.
 #[derive(Debug, thiserror::Error)]
@@ -65,32 +69,24 @@ enum UpError {
         .path.display()
     )]
     NoKey { path: PathBuf },
+    #[error(
+        "{} was used before, and its store, {}, is not there: bring the folder back from a backup, or serve what the edge \
+         holds with --edge-only. To begin anew, move the folders control and edge away",
+        .data.display(), .file.display()
+    )]
+    NoStore { data: PathBuf, file: PathBuf },
+    #[error("cannot look into {}", .path.display())]
+    Look { path: PathBuf, source: std::io::Error },
     #[error("HTTPS cannot be served")]
     Security(#[from] SecurityError),
     #[error("signals cannot be received")]
     Signal(#[source] std::io::Error),
 }
 
-/// Where a platform listens, and for which account it was made.
-#[derive(Debug, Serialize)]
-struct Addresses {
-    http: SocketAddr,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    https: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api: Option<SocketAddr>,
-    /// By which clients reach the API.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api_url: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<String>,
-    pid: u32,
-}
-
 /// The control plane, where there is one.
 struct ControlSide {
     control: Arc<Control>,
-    first_start: Option<FirstStart>,
+    shown: Option<Shown>,
     server: ApiServer,
     state: Arc<ApiState>,
     readiness: Readiness,
@@ -104,27 +100,38 @@ pub fn main(command: UpCommand) -> ExitCode {
             LogFormat::Text => logs::Format::Text,
             LogFormat::Json => logs::Format::Json,
         };
-        logs::start(format, &settings.log)?;
+        let _log = logs::start(format, &settings.log)?;
         machine::make_room();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(UpError::Runtime)?;
         let drain = settings.drain;
-        let result = runtime.block_on(up(settings, command.edge_only));
+        let result = runtime.block_on(up(settings, command.edge_only, command.new_admin_token));
         runtime.shutdown_timeout(drain.min(Duration::from_secs(1)));
         result
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal::error(&terminal::chain(&error));
+            complain(terminal::chain(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-async fn up(settings: UpSettings, edge_only: bool) -> Result<(), UpError> {
+/// Says why it ended, to a reader who may stand still.
+fn complain(text: String) {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        terminal::error(&text);
+        // Who waited may have given up.
+        let _ = done.send(());
+    });
+    // What is not read by then is lost.
+    let _ = is_done.recv_timeout(COMPLAIN_TIME_MAX);
+}
+
+async fn up(settings: UpSettings, edge_only: bool, new_admin_token: bool) -> Result<(), UpError> {
     let began = Instant::now();
-    let mut terminate = signal(SignalKind::terminate()).map_err(UpError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(UpError::Signal)?;
+    let mut stops = Stops::listen().map_err(UpError::Signal)?;
     make_data_folder(&settings.data)?;
     // Before anything is changed: a port that is taken ends this here.
     let mut server = Server::bind(settings.http).await?.drain_max(settings.drain);
@@ -136,12 +143,16 @@ async fn up(settings: UpSettings, edge_only: bool) -> Result<(), UpError> {
     let (tails, metrics) = (Tails::new(), Arc::new(Metrics::new()));
     let telemetry = Arc::new(Telemetry { tails: tails.clone(), metrics: Arc::clone(&metrics) });
     let (runners, stuck) = machine::runners()?;
-    let outbound = machine::outbound(settings.allow_net.clone())?;
-    let edge = Edge::new(edge_config(&settings), runners, stuck, outbound, Arc::clone(&telemetry) as _);
+    let outbound = machine::outbound(settings.allow_net.clone(), false)?;
+    let edge = Edge::new(edge_config(&settings), Arc::clone(&runners), stuck, outbound, Arc::clone(&telemetry) as _);
     let (security, _watch) = security::start(&settings, &edge)?.unzip();
     let api = api.map(|api| security::secure_api(api, security.as_ref()));
     let key = secrets_key(&settings)?;
-    let fabric = if edge_only { None } else { Some(open_fabric(&settings.data).await?) };
+    if !edge_only {
+        check_store(&settings.data)?;
+    }
+    let store = if edge_only { None } else { Some(open_store(&settings.data)?) };
+    let fabric = store.clone().map(|store| store as Arc<dyn Fabric>);
     let secrets = Arc::new(Key(key.clone()));
     let replica = Replica::open(&settings.data.join("edge"), Arc::clone(&edge), fabric.clone(), secrets).await?;
     let mut tasks = Tasks::default();
@@ -149,8 +160,16 @@ async fn up(settings: UpSettings, edge_only: bool) -> Result<(), UpError> {
 
     let control = match (api, fabric) {
         (Some(api), Some(fabric)) => {
-            let opened = open_control(&settings, key, fabric, &replica).await?;
-            Some(control_side(&settings, opened, api, &server, &tails, &metrics))
+            let Opened { control, first_start } = open_control(&settings, key, fabric, &replica).await?;
+            let shown = match first_start {
+                Some(first) => Some(Shown::First(first)),
+                None if new_admin_token => {
+                    let file = settings.data.join(ADMIN_TOKEN_FILE);
+                    Some(Shown::New(control.create_admin_token(&file).await?))
+                }
+                None => None,
+            };
+            Some(control_side(&settings, control, shown, api, &server, &tails, &metrics))
         }
         _ => None,
     };
@@ -170,39 +189,61 @@ async fn up(settings: UpSettings, edge_only: bool) -> Result<(), UpError> {
         },
         pid: std::process::id(),
     };
-    write_addresses(&settings.data, &addresses)?;
-    announce(&settings, &addresses, control.as_ref().and_then(|side| side.first_start.as_ref()), began);
+    addresses.write(&settings.data);
+    let shown = control.as_ref().and_then(|side| side.shown.as_ref());
+    let announcement = announcement(&settings, &addresses, shown, began.elapsed());
     let serving = tokio::spawn(server.run(edge, security, stopped.clone()));
     let mut answering = None;
     if let Some(side) = control {
         tasks.spawn(maintain(Arc::clone(&side.control)));
-        tasks.spawn(until_current(replica, side.readiness));
+        tasks.spawn(until_current(replica, side.readiness.clone()));
+        tasks.spawn(look_at_runners(runners, side.readiness));
         answering = Some(tokio::spawn(side.server.run(side.state, stopped)));
     }
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = say(announcement) => stops.next().await,
+        () = stops.next() => {}
     }
     tracing::info!("stopping: what was accepted is answered first");
     // What begins now would be cut off.
     clockwork.abort();
     // A receiver that is gone has stopped already.
     let _ = stop.send(true);
-    let drained = tokio::time::timeout(settings.drain, async {
-        for task in [Some(serving), answering].into_iter().flatten() {
+    drain([Some(serving), answering], settings.drain, &mut stops).await;
+    if let Some(store) = store {
+        settle(&store).await;
+    }
+    Addresses::remove(&settings.data);
+    Ok(())
+}
+
+/// Waits until what was accepted is answered: for a time, and not after a second order to stop.
+async fn drain(serving: [Option<JoinHandle<()>>; 2], time_max: Duration, stops: &mut Stops) {
+    let drained = async {
+        for task in serving.into_iter().flatten() {
             if let Err(error) = task.await {
                 tracing::error!(%error, "serving ended badly");
             }
         }
-    });
-    if drained.await.is_err() {
-        tracing::warn!("requests were still unanswered after {:?}; they are cut off", settings.drain);
+    };
+    tokio::select! {
+        // Each bounds its drain itself, and says what it cuts off.
+        drained = tokio::time::timeout(time_max.saturating_add(STOP_MAX), drained) => {
+            if drained.is_err() {
+                tracing::warn!("serving did not end {STOP_MAX:?} after a drain of {time_max:?}; it is cut off");
+            }
+        }
+        () = stops.next() => tracing::warn!("told to stop again: requests that are unanswered are cut off"),
     }
-    let file = settings.data.join(ADDRESSES_FILE);
-    if let Err(error) = std::fs::remove_file(&file) {
-        tracing::warn!(%error, file = %file.display(), "a file is left behind");
+}
+
+/// Leaves the store's records in one file.
+async fn settle(store: &Embedded) {
+    match tokio::time::timeout(SETTLE_TIME_MAX, store.settle()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(error = terminal::chain(&error), "the store is left in two files"),
+        Err(_) => tracing::warn!("the store is left in two files: it was not settled within {SETTLE_TIME_MAX:?}"),
     }
-    Ok(())
 }
 
 /// Tasks that end with the program.
@@ -237,6 +278,25 @@ fn secrets_key(settings: &UpSettings) -> Result<SecretsKey, UpError> {
     Ok(SecretsKey::load_or_create(path)?)
 }
 
+/// Refuses to begin anew where there was a platform: its control plane and its edge would follow the empty store.
+fn check_store(data: &Path) -> Result<(), UpError> {
+    let file = data.join("fabric").join("fabric.db");
+    let control = data.join("control");
+    let look = |path: &Path, source| UpError::Look { path: path.to_owned(), source };
+    if file.try_exists().map_err(|source| look(&file, source))? {
+        return Ok(());
+    }
+    let is_used = match std::fs::read_dir(&control) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(source) => return Err(look(&control, source)),
+    };
+    if is_used || Replica::is_used(&data.join("edge"))? {
+        return Err(UpError::NoStore { data: data.to_owned(), file });
+    }
+    Ok(())
+}
+
 fn edge_config(settings: &UpSettings) -> EdgeConfig {
     EdgeConfig {
         domain: settings.domain.clone(),
@@ -249,10 +309,9 @@ fn edge_config(settings: &UpSettings) -> EdgeConfig {
     }
 }
 
-async fn open_fabric(data: &Path) -> Result<Arc<dyn Fabric>, UpError> {
+fn open_store(data: &Path) -> Result<Arc<Embedded>, UpError> {
     let path = data.join("fabric");
-    let opened = Embedded::open(&path);
-    Ok(opened.map_err(|source| UpError::Fabric { path, source })?)
+    Embedded::open(&path).map_err(|source| UpError::Fabric { path, source })
 }
 
 async fn open_control(
@@ -273,13 +332,13 @@ async fn open_control(
 
 fn control_side(
     settings: &UpSettings,
-    opened: Opened,
+    control: Arc<Control>,
+    shown: Option<Shown>,
     server: ApiServer,
     edge: &Server,
     tails: &Tails,
     metrics: &Arc<Metrics>,
 ) -> ControlSide {
-    let Opened { control, first_start } = opened;
     let readiness = Readiness::default();
     readiness.block("edge", "it is taking in what is deployed");
     let (scheme, address, usual) = match edge.secure_address() {
@@ -293,12 +352,15 @@ fn control_side(
         ..ApiConfig::default()
     };
     let state = ApiState::new(Arc::clone(&control), tails.clone(), Arc::clone(metrics), config, readiness.clone());
-    ControlSide { control, first_start, server, state: Arc::new(state), readiness }
+    ControlSide { control, shown, server, state: Arc::new(state), readiness }
 }
 
 fn api_url(settings: &UpSettings, server: &ApiServer) -> String {
     let scheme = if server.is_secured() { "https" } else { "http" };
-    settings.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", server.address()))
+    if server.is_secured() && settings.public_url.is_none() {
+        tracing::warn!("the API speaks TLS, and no certificate names its address: say its URL with --public-url");
+    }
+    settings.public_url.clone().unwrap_or_else(|| url_of(scheme, server.address()))
 }
 
 /// Says that the platform is ready once the edge serves all that is deployed.
@@ -308,9 +370,21 @@ async fn until_current(replica: Arc<Replica>, readiness: Readiness) {
         match replica.is_current().await {
             Ok(true) => return readiness.clear("edge"),
             Ok(false) => {}
-            Err(error) => readiness.block("edge", error.to_string()),
+            Err(error) => readiness.block("edge", terminal::chain(&error)),
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Says that the platform is not ready while no worker could be started.
+async fn look_at_runners(runners: Arc<Runners>, readiness: Readiness) {
+    loop {
+        if runners.is_serving() {
+            readiness.clear("runners");
+        } else {
+            readiness.block("runners", "no process can be started to run workers in: the log says why");
+        }
+        tokio::time::sleep(RUNNERS_INTERVAL).await;
     }
 }
 
@@ -341,50 +415,4 @@ async fn count(edge: Arc<Edge>, tails: Tails, metrics: Arc<Metrics>) {
         metrics.set_tails(tails.count());
         tokio::time::sleep(COUNT_INTERVAL).await;
     }
-}
-
-fn write_addresses(data: &Path, addresses: &Addresses) -> Result<(), UpError> {
-    let failed = |path: &Path, source| UpError::Data { path: path.to_owned(), source };
-    let file = data.join(ADDRESSES_FILE);
-    let temporary = data.join(format!("{ADDRESSES_FILE}.new"));
-    let text = serde_json::to_string_pretty(addresses).map_err(|error| failed(&file, error.into()))?;
-    std::fs::write(&temporary, text).map_err(|source| failed(&temporary, source))?;
-    std::fs::rename(&temporary, &file).map_err(|source| failed(&file, source))
-}
-
-fn announce(settings: &UpSettings, addresses: &Addresses, first_start: Option<&FirstStart>, began: Instant) {
-    let port = addresses.http.port();
-    terminal::note(&format!(
-        "Selvedge is up in {} ms, with its data in {}",
-        began.elapsed().as_millis(),
-        settings.data.display()
-    ));
-    terminal::note(&format!("  workers  http://<worker>.{}:{port}/", settings.domain));
-    if let Some(https) = addresses.https {
-        terminal::note(&format!("           https://<worker>.{}:{}/", settings.domain, https.port()));
-    }
-    let Some(api) = &addresses.api_url else {
-        terminal::note("  no API: this serves what was deployed before, and takes in no change");
-        return;
-    };
-    terminal::note(&format!("  API      {api}"));
-    let Some(first) = first_start else {
-        return;
-    };
-    let token_file = settings.data.join(ADMIN_TOKEN_FILE);
-    terminal::note(&format!(
-        "\nThis is the first start. The account is {}.\n\
-         Its token is shown this once; it is in {} too, which only you can read:\n\n  {}\n\n\
-         Next, deploy a worker:\n  selvedge deploy\n\
-         or with wrangler, from any Workers project:\n  \
-         export CLOUDFLARE_API_BASE_URL={api}/client/v4\n  \
-         export CLOUDFLARE_ACCOUNT_ID={}\n  \
-         export CLOUDFLARE_API_TOKEN=$(cat {})\n  \
-         npx wrangler deploy",
-        first.account,
-        token_file.display(),
-        first.token.expose(),
-        first.account,
-        token_file.display(),
-    ));
 }

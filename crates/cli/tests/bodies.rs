@@ -79,9 +79,12 @@ fn a_body_is_coded_as_its_headers_say() {
         ("/br", "br", "in brotli"),
         ("/manual", "gzip", "by hand"),
     ] {
-        let answer = dev.get(path);
+        let answer = dev.ask("GET", None, path, &[("accept-encoding", "gzip, br")], &[]);
         assert_eq!(answer.header("content-encoding"), Some(coding), "{path}");
         assert_ne!(answer.text(), text, "{path}");
+        // A client that does not say that it reads this is given what it does.
+        let answer = dev.get(path);
+        assert_eq!((answer.header("content-encoding"), answer.text().as_str()), (None, text), "{path}");
         let read = dev.get(&format!("/text-of?to={}", here(&dev, path))).json();
         assert_eq!(read[1], text, "{path}");
         // Wrapped once more, it is coded once.
@@ -89,6 +92,30 @@ fn a_body_is_coded_as_its_headers_say() {
         let read = dev.get(&format!("/text-of?to={again}")).json();
         assert_eq!(read[1], text, "{path}, wrapped");
     }
+}
+
+#[test]
+fn what_shrinks_is_compressed_for_clients_that_accept_it() {
+    let (dev, _folder) = Dev::script(
+        r#"export default { fetch(request) {
+          const headers = { "content-type": "text/html", etag: '"one"' };
+          if (new URL(request.url).pathname === "/short") return new Response("short", { headers });
+          return new Response("does not unravel ".repeat(1000), { headers });
+        } };"#,
+    );
+    for method in ["GET", "HEAD"] {
+        for (accepted, coding) in [("gzip, deflate, br", Some("br")), ("gzip", Some("gzip")), ("zstd", None)] {
+            let answer = dev.ask(method, None, "/", &[("accept-encoding", accepted)], &[]);
+            assert_eq!(answer.header("content-encoding"), coding, "{method} {accepted}");
+            assert_eq!(answer.header("vary"), Some("Accept-Encoding"), "{method} {accepted}");
+            assert_eq!(answer.header("etag"), Some(if coding.is_some() { "W/\"one\"" } else { "\"one\"" }));
+            assert!(coding.is_none() || answer.body.len() < 1000, "{method} {accepted}");
+        }
+        let answer = dev.ask(method, None, "/short", &[("accept-encoding", "br")], &[]);
+        assert_eq!((answer.header("content-encoding"), answer.header("vary")), (None, None));
+        assert_eq!(answer.header("content-length"), Some("5"));
+    }
+    assert_eq!(dev.get("/").body.len(), 17_000);
 }
 
 #[test]

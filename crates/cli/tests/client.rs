@@ -245,6 +245,59 @@ fn modules_of_every_kind_arrive() {
 }
 
 #[test]
+fn modules_that_are_imported_by_computed_names_arrive() {
+    let up = Up::start();
+    let project = Project::new(
+        &up,
+        "computed",
+        "export default { async fetch(request) {
+            const name = new URL(request.url).pathname.slice(1);
+            const { default: word } = await import(`./lib/deep/${name}.mjs`);
+            return new Response(word);
+         } }",
+    );
+    project.file("src/lib/deep/one.mjs", "import { end } from '../end.mjs'; export default `first${end}`;");
+    project.file("src/lib/end.mjs", "export const end = '!';");
+    // Bundled, as every file that the name can mean.
+    project.deploy(&[]);
+    project.until("computed", "/one", "first!");
+    // And as they are.
+    let rules = json!([{ "type": "ESModule", "globs": ["**/*.mjs"] }]);
+    project.config("computed", &json!({ "find_additional_modules": true, "rules": rules }));
+    project.file(
+        "src/index.js",
+        "export default { async fetch(request, env) {
+            const { default: word } = await import(env.FOLDER + new URL(request.url).pathname.slice(1) + '.mjs');
+            return new Response(word);
+         } }",
+    );
+    project.file("src/lib/end.mjs", "export const end = '?';");
+    let plan = project.json(&["deploy", "--dry-run"]);
+    let names: Vec<&str> =
+        plan["modules"].as_array().unwrap().iter().map(|module| module["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["index.js", "lib/deep/one.mjs", "lib/end.mjs", "index.js.map"]);
+    project.deploy(&["--var", "FOLDER:./lib/deep/"]);
+    project.until("computed", "/one", "first?");
+}
+
+#[test]
+fn triggers_are_set_without_another_version() {
+    let up = Up::start();
+    let project = Project::new(&up, "triggered", &saying("one"));
+    let version = project.deploy(&[]);
+    project.config("triggered", &json!({ "triggers": { "crons": ["*/5 * * * *"] } }));
+    let set = project.json(&["triggers", "deploy"]);
+    assert_eq!(set["crons"], json!(["*/5 * * * *"]));
+    let path = format!("/accounts/{}/workers/scripts/triggered/schedules", up.account);
+    let schedules = up.call("GET", &path, None).json();
+    assert_eq!(schedules["result"]["schedules"][0]["cron"], "*/5 * * * *");
+    let status = project.json(&["deployments", "status"]);
+    assert!(status.to_string().contains(&version), "{status}");
+    let unknown = project.refused(&["triggers", "deploy", "--name", "nobody"]);
+    assert_eq!(unknown.code, FAILED);
+}
+
+#[test]
 fn a_service_worker_is_deployed_with_its_files_as_globals() {
     let up = Up::start();
     let project = Project::new(
@@ -396,6 +449,13 @@ fn environments_routes_domains_and_services_lead_to_workers() {
     assert_eq!(early.code, FAILED);
     assert!(text(&early.error["message"]).contains("back"), "{}", early.text);
     back.deploy(&[]);
+    // Before anything is uploaded.
+    for pattern in ["baz*ar.test/*", "ftp://bazaar.test/*"] {
+        let refused = front.refused(&["deploy", "--route", pattern]);
+        assert_eq!(refused.code, USAGE, "{}", refused.text);
+        assert!(text(&refused.error["message"]).contains(pattern), "{}", refused.text);
+    }
+    assert_eq!(front.refused(&["deployments", "list"]).error["status"], json!(404));
     let deployed = front.json(&["deploy"]);
     let urls: Vec<_> = deployed["urls"].as_array().unwrap().iter().map(text).collect();
     assert!(
@@ -466,6 +526,8 @@ fn secrets_are_put_listed_and_deleted_and_never_shown() {
     until(json!({ "KEY": SECRET }));
     project.file("more.json", &json!({ "ONE": SECRET, "TWO": "two\nlines" }).to_string());
     said += &project.run_with(&["secret", "bulk", "more.json"], "");
+    said += &project.run_with(&["secret", "bulk"], &json!({ "ONE": SECRET }).to_string());
+    assert_eq!(project.refused(&["secret", "bulk"]).code, USAGE);
     until(json!({ "KEY": SECRET, "ONE": SECRET, "TWO": "two\nlines" }));
     let list = project.json(&["secret", "list"]);
     let names: Vec<_> = list.as_array().unwrap().iter().map(|secret| text(&secret["name"])).collect();
@@ -478,6 +540,17 @@ fn secrets_are_put_listed_and_deleted_and_never_shown() {
     project.run(&["secret", "delete", "ONE", "--yes"]);
     project.run(&["secret", "delete", "TWO", "--yes"]);
     until(json!({ "KEY": SECRET, "THREE": SECRET }));
+
+    // A variable takes no secret's place.
+    let refused = project.refused(&["deploy", "--var", "KEY:seen"]);
+    assert!(text(&refused.error["message"]).contains("KEY"), "{}", refused.text);
+    // In a version beside what serves.
+    said += &project.run_with(&["versions", "secret", "put", "FOUR"], SECRET);
+    project.run(&["versions", "secret", "delete", "THREE", "--yes"]);
+    assert_eq!(project.json(&["versions", "secret", "list"]), project.json(&["secret", "list"]));
+    until(json!({ "KEY": SECRET, "THREE": SECRET }));
+    project.run(&["versions", "deploy", "latest"]);
+    until(json!({ "KEY": SECRET, "FOUR": SECRET }));
 
     for (arguments, code) in [
         (&["secret", "put", "EMPTY"][..], USAGE),
@@ -560,6 +633,31 @@ fn the_platform_of_a_data_folder_is_found_and_its_token_goes_nowhere_else() {
     let nothing = refusal(run(&["deployments", "list", "--json"]));
     assert_eq!(nothing.code, USAGE);
     assert!(nothing.text.contains("--name"), "{}", nothing.text);
+}
+
+#[test]
+fn whoever_listens_where_a_platform_did_gets_no_token() {
+    let mut up = Up::start();
+    let folder = Folder::new();
+    let run = |data: &std::path::Path, arguments: &[&str]| {
+        client(folder.path()).env("SELVEDGE_DATA", data).args(arguments).output().unwrap()
+    };
+    // A token that is given is for the same platform.
+    let wrong = refusal(run(up.data.path(), &["whoami", "--json", "--token", "slv_wrong"]));
+    assert_eq!(wrong.error["status"], 401, "{}", wrong.text);
+
+    up.kill();
+    let listener = TcpListener::bind(up.api).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    for arguments in [&["whoami", "--json"][..], &["whoami", "--json", "--token", "slv_mine"]] {
+        let refused = refusal(run(up.data.path(), arguments));
+        assert!(refused.text.contains(up.data.path().to_str().unwrap()), "{}", refused.text);
+        assert!(refused.text.contains("was ended"), "{}", refused.text);
+    }
+    assert!(listener.accept().is_err(), "nobody was asked");
+    let gone = folder.path().join("gone");
+    let refused = refusal(run(&gone, &["whoami", "--json"]));
+    assert!(refused.text.contains(gone.to_str().unwrap()), "{}", refused.text);
 }
 
 // === tails ===

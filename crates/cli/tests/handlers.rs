@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{Dev, Folder, eventually};
+use support::{Dev, Folder, eventually, raw};
 
 #[test]
 fn scheduled_handlers_are_told_why_they_run() {
@@ -142,4 +142,75 @@ fn an_exception_passes_through_to_the_assets_where_it_was_asked_to() {
     let answer = dev.get("/page.txt");
     assert_eq!(answer.status, 500);
     assert_eq!(answer.json()["name"], "RangeError");
+}
+
+/// The head of a worker's answer to a request as it stands, and its body where that is JSON.
+fn told(dev: &Dev, head: &str) -> (String, serde_json::Value) {
+    let answer = raw(dev.address, format!("{head}connection: x-mine, close\r\n\r\n").as_bytes(), |_| false);
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), serde_json::from_str(body).unwrap_or_default())
+}
+
+#[test]
+fn a_worker_is_told_of_its_client_what_the_platform_knows() {
+    let (dev, _folder) = Dev::script(
+        r#"export default { fetch(request) {
+          const { url, cf } = request;
+          return Response.json([url, cf.clientAcceptEncoding ?? null, Object.fromEntries(request.headers)]);
+        } };"#,
+    );
+    let (head, told) = told(
+        &dev,
+        "GET /a/../b?c=/../d HTTP/1.1\r\nhost: LocalHost:80\r\ncookie: a=1\r\ncookie: b=2\r\naccept-encoding: zstd;q=0.5\r\n\
+         cf-ipcountry: XX\r\ntrue-client-ip: 192.0.2.1\r\ncf-visitor: forged\r\nx-mine: 1\r\nhttp2-settings: x\r\n\
+         upgrade: h2c\r\n",
+    );
+    assert!(head.contains("cf-ray: "), "{head}");
+    assert_eq!((&told[0], &told[1]), (&"http://localhost/b?c=/../d".into(), &"zstd;q=0.5".into()));
+    let headers = &told[2];
+    for (name, value) in [
+        ("accept-encoding", "br, gzip"),
+        ("cf-connecting-ip", "127.0.0.1"),
+        ("cf-visitor", r#"{"scheme":"http"}"#),
+        ("cookie", "a=1; b=2"),
+        ("host", "localhost"),
+    ] {
+        assert_eq!(headers[name], value, "{headers}");
+    }
+    for name in ["cf-ipcountry", "true-client-ip", "x-mine", "http2-settings", "upgrade", "connection"] {
+        assert!(headers[name].is_null(), "{name} in {headers}");
+    }
+}
+
+#[test]
+fn a_path_that_is_no_ascii_is_encoded_once() {
+    let (dev, _folder) = Dev::script("export default { fetch: (request) => Response.json([request.url]) };");
+    let (_, told) = told(&dev, "GET /gr\u{fc}\u{df}e HTTP/1.1\r\nhost: localhost\r\n");
+    assert_eq!(told[0], "http://localhost/gr%C3%BC%C3%9Fe");
+}
+
+#[test]
+fn a_response_keeps_its_status_text() {
+    let (dev, _folder) = Dev::script(
+        r#"export default { async fetch(request, env, ctx) {
+          const { pathname } = new URL(request.url);
+          if (pathname === "/odd") return new Response("", { status: 299, statusText: "Odd Text" });
+          if (pathname === "/bare") return new Response("", { status: 299 });
+          if (pathname === "/teapot") return new Response("", { status: 418, statusText: "Short and stout" });
+          const texts = ["/plain", "/odd", "/bare"].map(async (path) =>
+            (await ctx.exports.default.fetch("http://x" + path)).statusText);
+          return Response.json(pathname === "/texts" ? await Promise.all(texts) : null);
+        } };"#,
+    );
+    for (path, line) in [
+        ("/odd", "HTTP/1.1 299 Odd Text\r\n"),
+        ("/bare", "HTTP/1.1 299 \r\n"),
+        ("/teapot", "HTTP/1.1 418 Short and stout\r\n"),
+        ("/plain", "HTTP/1.1 200 OK\r\n"),
+    ] {
+        let (head, _) = told(&dev, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n"));
+        assert!(head.starts_with(line), "{path}: {head}");
+    }
+    assert_eq!(dev.get("/texts").json(), serde_json::json!(["OK", "Odd Text", ""]));
 }

@@ -1,5 +1,5 @@
-//! Clients that mean no good, against the API of a real `selvedge up`, by raw sockets: each is told what is wrong in the
-//! platform's envelope, nothing is half-written, and everybody else is answered meanwhile.
+//! Clients that mean no good, against the API and the edge of a real `selvedge up`, by raw sockets: each is told what is
+//! wrong (by the API in the platform's envelope), nothing is half-written, and everybody else is answered meanwhile.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -13,12 +13,13 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::up::Up;
-use support::{eventually, resident_kib};
+use support::{Folder, eventually, resident_kib};
 
 const BOUNDARY: &str = "----a-boundary-of-a-hostile-client";
 
@@ -289,4 +290,82 @@ fn heads_beyond_all_measure_are_refused() {
         assert!(answer.is_empty() || text.starts_with("HTTP/1.1 4"), "{what}: {text}");
         up.well("GET", "/user/tokens/verify", None);
     }
+}
+
+/// Sends `request` and reads all that comes until the connection ends.
+fn raw(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    String::from_utf8_lossy(&read_all(&mut stream)).into_owned()
+}
+
+const READER: &str = "export default { fetch: async (request) => new Response(await request.text()) }";
+
+#[test]
+fn first_bytes_that_come_apart_are_waited_for_and_a_client_that_leaves_is_noticed() {
+    let up = Up::start();
+    let mut leaving = TcpStream::connect(up.http).unwrap();
+    leaving.write_all(b"P").unwrap();
+    leaving.shutdown(std::net::Shutdown::Write).unwrap();
+    // It is not waited for until its time is over: that would be told.
+    assert!(!String::from_utf8_lossy(&read_all(&mut leaving)).contains("408"));
+    let mut slow = TcpStream::connect(up.http).unwrap();
+    slow.set_nodelay(true).unwrap();
+    slow.write_all(b"P").unwrap();
+    slow.write_all(b"OST / HTTP/1.1\r\nhost: nobody.localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let answer = String::from_utf8_lossy(&read_all(&mut slow)).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+}
+
+#[test]
+fn methods_that_are_no_workers_and_bodies_that_are_not_valid_are_refused() {
+    let up = Up::start();
+    up.deploy("reader", &serde_json::json!({}), READER);
+    let host = format!("reader.localhost:{}", up.http.port());
+    for (method, target) in [("CONNECT", host.as_str()), ("TRACE", "/")] {
+        let answer = raw(up.http, &format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 405 "), "{method}: {answer}");
+        assert!(answer.to_lowercase().contains("allow: get, head"), "{method}: {answer}");
+    }
+    let head = format!("POST / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n");
+    let answer = raw(up.http, &format!("{head}3\r\nabc\r\nzz\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("not made of chunks"), "{answer}");
+    let answer = raw(up.http, &format!("{head}3\r\nabc\r\n0\r\n\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("abc"), "{answer}");
+}
+
+#[test]
+fn a_body_of_which_nothing_comes_is_given_up() {
+    let up = Up::start();
+    up.deploy("reader", &serde_json::json!({}), READER);
+    let host = format!("reader.localhost:{}", up.http.port());
+    let answer = raw(up.http, &format!("POST / HTTP/1.1\r\nhost: {host}\r\ncontent-length: 10\r\n\r\nabc"));
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("nothing of the request's body"), "{answer}");
+}
+
+#[test]
+fn connections_leave_descriptors_to_the_rest_of_the_platform() {
+    let data = Folder::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 256 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_selvedge"), "up"]);
+    command.arg("--data").arg(data.path()).args(["--http", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let addresses: Value = eventually("the platform starts", || {
+        serde_json::from_slice(&std::fs::read(data.path().join("addresses.json")).ok()?).ok()
+    });
+    let address = |name: &str| addresses[name].as_str().unwrap().parse::<SocketAddr>().unwrap();
+    let mut held: Vec<_> = (0..250).map(|_| TcpStream::connect(address("http")).unwrap()).collect();
+    let mut last = held.pop().unwrap();
+    let refused = String::from_utf8_lossy(&read_all(&mut last)).into_owned();
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    let health = raw(address("api"), "GET /healthz HTTP/1.1\r\nhost: api\r\nconnection: close\r\n\r\n");
+    assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    drop(held);
+    eventually("clients are served again", || {
+        let mut stream = TcpStream::connect(address("http")).ok()?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: nobody.localhost\r\nconnection: close\r\n\r\n").ok()?;
+        String::from_utf8_lossy(&read_all(&mut stream)).starts_with("HTTP/1.1 404 ").then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

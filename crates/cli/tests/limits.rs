@@ -450,9 +450,18 @@ fn a_memory_limit_too_small_to_start_with_costs_no_runner() {
 
 const BODIES: &str = r#"
 export default {
-  async fetch(request: Request, env: unknown): Promise<Response> {
+  async fetch(request: Request, env: unknown, ctx: ExecutionContext): Promise<Response> {
     const url = new URL(request.url);
     switch (url.pathname) {
+      case "/leave":
+        ctx.waitUntil((async () => {
+          for (;;) {
+            globalThis.ticks = (globalThis.ticks ?? 0) + 1;
+            await new Promise((go) => setTimeout(go, 10));
+          }
+        })());
+        return new Response("left");
+      case "/ticks": return new Response(String(globalThis.ticks ?? 0));
       case "/count": return new Response(String((await request.arrayBuffer()).byteLength));
       case "/ignore": return new Response("ignored");
       case "/headers": return new Response("x", { headers: { "x-large": "h".repeat(Number(url.searchParams.get("size"))) } });
@@ -563,11 +572,79 @@ fn an_answer_that_takes_too_long_is_no_longer_awaited() {
 }
 
 #[test]
+fn what_follows_an_answer_is_cancelled_after_its_time_and_leaves_nothing_behind() {
+    let (mut dev, _folder) = start(r#"{ "wait_until_ms": 300 }"#, BODIES, &[]);
+    let neighbour = Neighbour::of(&dev);
+    assert_eq!(dev.get("/leave").text(), "left");
+    dev.wait_output("waitUntil() tasks did not complete within the allowed time");
+    let begins_anew = (0..1000).any(|_| dev.get("/ticks").text() == "0");
+    assert!(begins_anew, "the isolate whose event did not end still serves");
+    neighbour.noticed_nothing();
+}
+
+#[test]
 fn ten_thousand_timers_all_fire() {
     let (dev, _folder) = start("{}", BODIES, &[]);
     let neighbour = Neighbour::of(&dev);
     assert_eq!(dev.get("/timers").text(), "10000");
     neighbour.noticed_nothing();
+}
+
+const BUSY: &str = r#"
+export default {
+  fetch(request: Request): Response {
+    if (new URL(request.url).pathname === "/loop") for (;;);
+    return new Response("well");
+  },
+};
+"#;
+
+#[test]
+fn code_that_does_not_give_way_holds_up_one_instance_of_its_worker() {
+    // The most that one try waits for another instance to answer.
+    const TRY: Duration = Duration::from_millis(500);
+    let folder = Folder::new();
+    folder.file(
+        "wrangler.jsonc",
+        r#"{ "name": "busy", "main": "index.ts", "compatibility_date": "2026-11-01", "limits": { "cpu_ms": 20000 } }"#,
+    );
+    folder.file("index.ts", BUSY);
+    let dev = Dev::start(&[folder.path()], &["--no-watch", "--instances", "2"]);
+    assert_eq!(dev.get("/").text(), "well");
+    let address = dev.address;
+    let looping = std::thread::spawn(move || ask(address, "GET", None, "/loop", &[], &[]).status);
+    let (answered, answers) = std::sync::mpsc::channel();
+    // Those that were sent before it was known wait behind the loop; the next do not.
+    let passed = (0..20).any(|_| {
+        let answered = answered.clone();
+        std::thread::spawn(move || {
+            let text = ask(address, "GET", None, "/", &[], &[]).text();
+            // Whoever waits for the first answer takes no other.
+            let _ = answered.send(text);
+        });
+        answers.recv_timeout(TRY).is_ok_and(|text| text == "well")
+    });
+    assert!(passed && !looping.is_finished(), "every request waited for the one that loops");
+}
+
+const BY_HOST: &str = r#"
+export default {
+  async fetch(request: Request): Promise<Response> {
+    const { pathname, port } = new URL(request.url);
+    if (pathname === "/circle") return fetch(`http://worker.localhost:${port}/circle`);
+    return fetch(`http://neighbour.localhost:${port}/`);
+  },
+};
+"#;
+
+#[test]
+fn a_worker_reaches_another_by_its_host_and_a_circle_ends() {
+    let (dev, _folder) = start("{}", BY_HOST, &[]);
+    let answer = dev.get("/");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "here"), "{}", answer.text());
+    let answer = dev.get("/circle");
+    assert_eq!(answer.status, 508, "{}", answer.text());
+    assert!(answer.text().contains("Too many Worker invocations"), "{}", answer.text());
 }
 
 // === requests to the world ===

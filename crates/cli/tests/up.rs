@@ -10,7 +10,9 @@
 mod support;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -32,10 +34,24 @@ fn until(what: &str, mut look: impl FnMut() -> bool) {
     }
 }
 
+/// Where a platform that has just been started on that folder listens.
+fn address_in(data: &Path, name: &str) -> SocketAddr {
+    let mut address = None;
+    until("it listens", || {
+        let read = std::fs::read(data.join("addresses.json")).ok();
+        let read: Option<Value> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        address = read.and_then(|read| read[name].as_str()?.parse().ok());
+        address.is_some()
+    });
+    address.unwrap()
+}
+
 #[test]
 fn the_first_start_makes_an_account_and_a_token_and_says_what_is_next() {
     let mut up = Up::start();
+    until("what is next is printed", || up.output().contains("npx wrangler deploy"));
     let printed = up.output();
+    assert!(printed.contains(&format!("export SELVEDGE_DATA={}", up.data.path().display())), "{printed}");
     assert!(printed.contains(&up.account) && printed.contains(&up.token), "{printed}");
     assert!(printed.contains("selvedge deploy") && printed.contains("CLOUDFLARE_API_BASE_URL"), "{printed}");
     for file in ["admin.token", "secrets.key"] {
@@ -99,14 +115,8 @@ fn an_edge_without_its_control_plane_serves_its_copy() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let file = up.data.path().join("addresses.json");
-    let mut address = None;
-    until("the edge listens", || {
-        let read: Option<Value> = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        address = read.and_then(|read| read["http"].as_str()?.parse().ok());
-        address.is_some()
-    });
-    let answer = ask_host(address.unwrap(), "GET", "kept.localhost", "/", &[], &[]);
+    let http = address_in(up.data.path(), "http");
+    let answer = ask_host(http, "GET", "kept.localhost", "/", &[], &[]);
     alone.kill().unwrap();
     alone.wait().unwrap();
     assert_eq!((answer.status, answer.text()), (200, "still here".to_owned()));

@@ -8,6 +8,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use tungstenite::protocol::CloseFrame;
@@ -190,4 +191,54 @@ fn a_service_binding_carries_a_socket() {
     assert_eq!(socket.read().unwrap(), Message::binary(vec![1, 2]));
     socket.close(Some(CloseFrame { code: 4000.into(), reason: "".into() })).unwrap();
     assert_eq!(close_frame(&mut socket).0, 4000);
+}
+
+#[test]
+fn a_client_that_breaks_the_protocol_is_told_how_and_so_is_the_worker() {
+    let (mut dev, _folder) = start();
+    // Text that is not UTF-8, masked with zeros; a frame that no client may send: without a mask.
+    for (frame, expected) in [(&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], 1007), (&[0x81, 1, b'a'][..], 1002)] {
+        let mut socket = connect(&dev, "/echo");
+        socket.get_mut().write_all(frame).unwrap();
+        assert_eq!(close_frame(&mut socket).0, expected);
+        dev.wait_output(&format!("closed {expected}"));
+    }
+    let mut socket = connect(&dev, "/echo");
+    // It need not be taken whole.
+    let _ = socket.send(Message::binary(vec![0; 32 * 1024 * 1024 + 1]));
+    assert_eq!(close_frame(&mut socket).0, 1009);
+    dev.wait_output("closed 1009");
+}
+
+#[test]
+fn a_server_that_stops_closes_its_sockets() {
+    let (mut dev, _folder) = start();
+    let mut socket = connect(&dev, "/echo");
+    socket.send(Message::text("here")).unwrap();
+    socket.read().unwrap();
+    let reading = std::thread::spawn(move || close_frame(&mut socket));
+    assert!(dev.stop().success());
+    assert_eq!(reading.join().unwrap().0, 1001);
+}
+
+#[test]
+fn an_upgrade_is_a_get_of_version_13() {
+    let (dev, _folder) = start();
+    let ask = |method: &str, version: &str| {
+        let mut stream = TcpStream::connect(dev.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!(
+            "{method} /echo HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade, close\r\n\
+             sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: {version}\r\n\
+             content-length: 0\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.to_lowercase()
+    };
+    let other = ask("GET", "8");
+    assert!(other.starts_with("http/1.1 426 ") && other.contains("sec-websocket-version: 13"), "{other}");
+    let posted = ask("POST", "13");
+    assert!(posted.starts_with("http/1.1 500 "), "{posted}");
 }

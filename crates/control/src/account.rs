@@ -1,6 +1,6 @@
 //! Accounts.
 
-use selvedge_model::{AccountId, is_host_name};
+use selvedge_model::{AccountId, WorkerName, is_host_name};
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{ACCOUNTS_MAX, NAME_BYTES_MAX};
@@ -10,6 +10,7 @@ use crate::core::Decided;
 use crate::error::ControlError;
 use crate::event::{By, Event};
 use crate::page::Page;
+use crate::store::View;
 
 /// An account: who owns workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,13 +66,13 @@ impl Control {
                 return Err(ControlError::TooMany { what: "accounts", count_max: ACCOUNTS_MAX });
             }
             let subdomain = match &new.subdomain {
-                Some(subdomain) if view.subdomain_taken(subdomain)? => {
+                Some(subdomain) if !is_free(view, subdomain)? => {
                     return Err(ControlError::SubdomainTaken { subdomain: subdomain.clone() });
                 }
                 Some(subdomain) => subdomain.clone(),
                 None => {
                     let short = subdomain_of(&new.name);
-                    if view.subdomain_taken(&short)? {
+                    if is_reserved(&short) || !is_free(view, &short)? {
                         format!("{short}-{}", id.get(..8).unwrap_or(&id))
                     } else {
                         short
@@ -105,7 +106,7 @@ impl Control {
             if account.subdomain.as_ref() == Some(&subdomain) {
                 return Ok(Decided::new(Vec::new(), account));
             }
-            if view.subdomain_taken(&subdomain)? {
+            if !is_free(view, &subdomain)? {
                 return Err(ControlError::SubdomainTaken { subdomain: subdomain.clone() });
             }
             account.subdomain = Some(subdomain.clone());
@@ -124,21 +125,84 @@ impl Control {
     }
 }
 
+/// Whether a character is none that is seen, but controls how others are: whoever reads a list by which others decide sees
+/// something else than is there.
+pub(crate) fn is_unseen(char: char) -> bool {
+    char.is_control() || is_override(char)
+}
+
+/// Whether a character changes the direction of the text about it.
+pub(crate) fn is_override(char: char) -> bool {
+    matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A name that people give: some text, on one line.
 pub(crate) fn check_name(at: &str, name: &str) -> Result<(), ControlError> {
     let problem = if name.trim().is_empty() {
         "it must not be empty".to_owned()
     } else if name.len() > NAME_BYTES_MAX {
         format!("it must not be longer than {NAME_BYTES_MAX} bytes")
-    } else if name.chars().any(char::is_control) {
-        "it must not have control characters in it".to_owned()
+    } else if name.chars().any(is_unseen) {
+        "it must not have characters in it that control how text is shown".to_owned()
     } else {
         return Ok(());
     };
     Err(ControlError::invalid(at, problem))
 }
 
+/// Names below the domain that browsers, mail servers and people take for the platform's own.
+const RESERVED: [&str; 14] = [
+    "admin",
+    "api",
+    "autoconfig",
+    "autodiscover",
+    "dashboard",
+    "isatap",
+    "localhost",
+    "mail",
+    "mta-sts",
+    "smtp",
+    "static",
+    "status",
+    "wpad",
+    "www",
+];
+
+/// Whether no account that asks may have a subdomain. Names whose third and fourth characters are hyphens stand for names
+/// in other letters, or will.
+fn is_reserved(subdomain: &str) -> bool {
+    RESERVED.contains(&subdomain) || subdomain.get(2..4) == Some("--")
+}
+
+/// Whether neither an account has the subdomain, nor a worker is there: the workers of the account would be below that
+/// worker's host name, and could set cookies for it.
+fn is_free(view: &View<'_>, subdomain: &str) -> Result<bool, ControlError> {
+    if view.subdomain_taken(subdomain)? {
+        return Ok(false);
+    }
+    match (view.first_account()?, subdomain.parse::<WorkerName>()) {
+        (Some(first), Ok(worker)) => Ok(view.find_worker(&first, &worker)?.is_none()),
+        _ => Ok(true),
+    }
+}
+
+/// Refuses a new worker directly below the domain whose host name the workers of another account are below.
+pub(crate) fn check_below_domain(
+    view: &View<'_>,
+    account: &AccountId,
+    worker: &WorkerName,
+) -> Result<(), ControlError> {
+    if view.account(account)?.subdomain.is_some() || !view.subdomain_taken(worker.as_str())? {
+        return Ok(());
+    }
+    let problem = format!("{worker} is the subdomain of another account: choose another name");
+    Err(ControlError::invalid("script_name", problem))
+}
+
 pub(crate) fn check_subdomain(subdomain: &str) -> Result<(), ControlError> {
+    if is_reserved(subdomain) {
+        return Err(ControlError::invalid("subdomain", "it is reserved: choose another"));
+    }
     let label = is_host_name(subdomain)
         && subdomain.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
         && subdomain.len() <= 63;
@@ -171,14 +235,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_show_all_that_is_in_them() {
+        for good in ["Tools & Toys", "Ä", "שלום", "\u{1f9f5}"] {
+            assert!(check_name("name", good).is_ok(), "{good}");
+        }
+        for bad in ["a\nb", "a\u{202e}b", "\u{2066}a"] {
+            assert!(check_name("name", bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn subdomains_are_made_of_names() {
+        assert!(is_reserved(&subdomain_of("WWW")));
         for (name, subdomain) in
             [("Tools & Toys", "tools-toys"), ("ÄÖÜ", "account"), ("--", "account"), ("a", "a"), ("9 to 5!", "9-to-5")]
         {
             assert_eq!(subdomain_of(name), subdomain);
             assert!(check_subdomain(subdomain).is_ok());
         }
-        for bad in ["", "-a", "a-", "a.b", "A", "a_b", &"a".repeat(64)] {
+        for bad in ["", "-a", "a-", "a.b", "A", "a_b", "www", "xn--bcher-kva", &"a".repeat(64)] {
             assert!(check_subdomain(bad).is_err(), "{bad}");
         }
     }

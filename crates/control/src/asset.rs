@@ -1,24 +1,25 @@
 //! Uploads of static assets: what is missing is asked for, checked as it comes, and kept once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use selvedge_model::{AccountId, AssetFile, AssetFiles, WorkerName};
+use selvedge_model::{AccountId, AssetFile, AssetFiles, BlobHash, WorkerName};
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{
     ASSET_BYTES_MAX, ASSET_FILES_MAX, ASSET_PATH_BYTES_MAX, ASSETS_BUCKET_BYTES, ASSETS_BUCKET_FILES, ASSETS_SESSION,
-    ASSETS_SESSION_FILES_MAX, ASSETS_SESSIONS_MAX,
+    ASSETS_SESSION_FILES_MAX, ASSETS_SESSIONS_MAX, ROWS_MAX,
 };
 use crate::caller::{Caller, Permission};
 use crate::control::{Control, random_id};
 use crate::error::ControlError;
 use crate::pins::Pinned;
 use crate::secret::SecretsKey;
-use crate::store::Session;
+use crate::store::{KnownAsset, Session};
 
 /// One file that an upload is to have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,19 +83,42 @@ impl Control {
         let (id, own, worker) = (random_id(), account.clone(), worker.clone());
         let token = token_of(&Claims { session: id.clone(), exp: expires_ms / 1000 }, &self.key)?;
         let buckets = buckets(&missing, &sizes);
+        let (files, begun) = ((manifest.len() as u64, missing.len() as u64), id.clone());
         self.core
             .store
             .write(move |view| {
                 view.forget_sessions(now_ms)?;
-                let (sessions, files) = view.count_sessions(&own, now_ms)?;
-                if sessions >= ASSETS_SESSIONS_MAX || files + manifest.len() as u64 > ASSETS_SESSION_FILES_MAX {
+                let (sessions, under_way) = view.count_sessions(&own, now_ms)?;
+                if sessions >= ASSETS_SESSIONS_MAX || under_way + files.0 > ASSETS_SESSION_FILES_MAX {
                     let what = "uploads of assets under way";
                     return Err(ControlError::TooMany { what, count_max: ASSETS_SESSIONS_MAX });
                 }
-                view.insert_session(&id, &own, &worker, expires_ms, &manifest, &missing)
+                view.insert_session(&begun, &own, &worker, expires_ms, files)
             })
             .await?;
+        self.fill_session(&id, manifest, missing).await?;
         Ok(AssetsSession { token, buckets })
+    }
+
+    /// Writes down what an upload is to have. Piece by piece, so that no other account's command waits for a large one: nobody
+    /// has its token yet.
+    async fn fill_session(
+        &self,
+        id: &str,
+        manifest: BTreeMap<String, AssetEntry>,
+        missing: Vec<String>,
+    ) -> Result<(), ControlError> {
+        let mut files = manifest.into_iter();
+        let mut missing = missing.into_iter();
+        loop {
+            let files: Vec<_> = files.by_ref().take(ROWS_MAX).collect();
+            let missing: Vec<_> = missing.by_ref().take(ROWS_MAX).collect();
+            if files.is_empty() && missing.is_empty() {
+                return Ok(());
+            }
+            let id = id.to_owned();
+            self.core.store.write(move |view| view.insert_session_files(&id, &files, &missing)).await?;
+        }
     }
 
     /// Which of the files are not here. Those that are stay for another while.
@@ -112,11 +136,35 @@ impl Control {
             })
             .await?;
         let blobs: Vec<_> = known.iter().map(|asset| asset.blob.clone()).collect();
-        let gone: BTreeSet<_> = self.core.fabric.missing_blobs(&blobs).await?.into_iter().collect();
+        let mut gone: BTreeSet<_> = self.core.fabric.missing_blobs(&blobs).await?.into_iter().collect();
+        gone.extend(self.damaged_assets(&known, sizes).await?);
         let here: BTreeSet<String> =
             known.iter().filter(|asset| !gone.contains(&asset.blob)).map(|asset| asset.hash.clone()).collect();
-        self.core.store.write(move |view| view.note_unused(&blobs, now_ms)).await?;
+        for piece in blobs.chunks(ROWS_MAX) {
+            let piece = piece.to_vec();
+            self.core.store.write(move |view| view.note_unused(&piece, now_ms)).await?;
+        }
         Ok(sizes.keys().filter(|hash| !here.contains(*hash)).cloned().collect())
+    }
+
+    /// Which of them have another size in the fabric than they had when they were uploaded, as far as that shows without
+    /// reading them: uploaded again, they are whole again.
+    async fn damaged_assets(
+        &self,
+        known: &[KnownAsset],
+        sizes: &BTreeMap<String, u64>,
+    ) -> Result<Vec<BlobHash>, ControlError> {
+        let expected: Vec<(BlobHash, u64)> =
+            known.iter().filter_map(|asset| Some((asset.blob.clone(), *sizes.get(&asset.hash)?))).collect();
+        let fabric = Arc::clone(&self.core.fabric);
+        let looked = tokio::task::spawn_blocking(move || {
+            let is_damaged = |(blob, size): &(BlobHash, u64)| {
+                let file = fabric.blob_file(blob).and_then(|path| std::fs::metadata(path).ok());
+                file.is_some_and(|file| file.len() != *size)
+            };
+            expected.into_iter().filter(is_damaged).map(|(blob, _)| blob).collect()
+        });
+        looked.await.map_err(|error| ControlError::View { action: "look for damaged assets", source: error.into() })
     }
 
     /// The account of an upload of assets, by its token. Refuses one that is unknown or has expired: before its body is

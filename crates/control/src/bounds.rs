@@ -8,7 +8,7 @@ pub const WORKERS_MAX: u64 = 50_000;
 pub const VERSIONS_KEPT: u64 = 100;
 /// Deployments whose versions are kept.
 pub const DEPLOYMENTS_KEEP_VERSIONS: u64 = 10;
-/// Deployments of a worker that are kept and listed.
+/// Deployments of a worker that are kept.
 pub const DEPLOYMENTS_KEPT: u64 = 100;
 /// Versions that may share the traffic of one deployment.
 pub const DEPLOYED_VERSIONS_MAX: usize = 2;
@@ -60,6 +60,12 @@ pub const TAG_BYTES_MAX: usize = 256;
 pub const ANNOTATIONS_MAX: usize = 16;
 /// The longest annotation, in bytes.
 pub const ANNOTATION_BYTES_MAX: usize = 1_000;
+/// What a worker's `observability` says, in bytes.
+pub const OBSERVABILITY_BYTES_MAX: usize = 8 * 1024;
+/// What metadata says of a version beside what is known here (`placement`, …), all of it, in bytes.
+pub const EXTRA_BYTES_MAX: usize = 16 * 1024;
+/// The longest tag of a migration, in bytes.
+pub const MIGRATION_TAG_BYTES_MAX: usize = 256;
 /// Workers that are told of the events of one.
 pub const TAIL_CONSUMERS_MAX: usize = 10;
 /// The longest name of a token, account or resource, in bytes.
@@ -78,6 +84,8 @@ pub const ASSETS_SESSION: Duration = Duration::from_secs(3600);
 pub const ASSETS_SESSIONS_MAX: u64 = 1_000;
 /// Files of all uploads of assets under way in one account.
 pub const ASSETS_SESSION_FILES_MAX: u64 = 2_000_000;
+/// Rows of a large list that are written at once: others write in between.
+pub const ROWS_MAX: usize = 1_000;
 /// Hashes in one bucket of an upload of assets.
 pub const ASSETS_BUCKET_FILES: usize = 100;
 /// Bytes in one bucket of an upload of assets, where more than one file is in it: 20 MiB.
@@ -85,7 +93,7 @@ pub const ASSETS_BUCKET_BYTES: u64 = 20 * 1024 * 1024;
 /// Resources of a kind (namespaces, buckets, databases, queues, …) of one account.
 pub const RESOURCES_MAX: u64 = 10_000;
 /// What is kept of one resource, in bytes.
-pub const RESOURCE_BYTES_MAX: usize = 64 * 1024;
+pub const RESOURCE_BYTES_MAX: usize = 16 * 1024;
 /// Consumers of one queue.
 pub const CONSUMERS_MAX: usize = 10;
 /// Entries of one page of a list.

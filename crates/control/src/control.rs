@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ use crate::nearest::NearestPop;
 use crate::pins::Pins;
 use crate::secret::{Secret, SecretsKey, write_private};
 use crate::store::{Store, View};
-use crate::token::{Token, hash_of, new_token};
+use crate::token::{Token, check_token, hash_of, new_token};
 
 /// What time it is.
 #[derive(Clone)]
@@ -135,15 +135,7 @@ impl Control {
                 }
                 let account =
                     Account { id: first.clone(), name: "Selvedge".into(), subdomain: None, created_ms: at_ms };
-                let token = Token {
-                    id: token_id.clone(),
-                    name: "admin".into(),
-                    scope: Scope::AllAccounts,
-                    permissions: BTreeSet::from(Permission::ALL),
-                    created_ms: at_ms,
-                    expires_ms: None,
-                    author: "selvedge".into(),
-                };
+                let token = admin_token(&token_id, at_ms);
                 let events = vec![Event::AccountCreated { account }, Event::TokenCreated { token, hash: hash.clone() }];
                 Ok(Decided::new(events, true))
             })
@@ -151,9 +143,29 @@ impl Control {
         Ok(made.then_some(FirstStart { account, token }))
     }
 
+    /// Makes another token for the platform's administrator, for who can write to its files but has no token any more.
+    /// `file` is written as at the first start. The bound on tokens does not hold here: there must be a way in.
+    pub async fn create_admin_token(&self, file: &Path) -> Result<Secret, ControlError> {
+        let token = new_token()?;
+        write_private(file, format!("{}\n", token.expose()).as_bytes())?;
+        let (id, hash) = (random_id(), hash_of(token.expose()));
+        self.core
+            .command(By::platform(), move |_, at_ms| {
+                let event = Event::TokenCreated { token: admin_token(&id, at_ms), hash: hash.clone() };
+                Ok(Decided::new(vec![event], ()))
+            })
+            .await?;
+        Ok(token)
+    }
+
     /// What workers' host names end with.
     pub fn domain(&self) -> &str {
         &self.domain
+    }
+
+    /// What time it is, in milliseconds since 1970: what tokens expire by.
+    pub fn now_ms(&self) -> u64 {
+        self.core.clock.now_ms()
     }
 
     /// Whether commands can be decided: the fabric and the view answer.
@@ -175,10 +187,11 @@ impl Control {
         ask: impl FnOnce(&View<'_>) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<T, ControlError> {
         caller.require(account, permission)?;
-        let account = account.clone();
+        let (account, token, now_ms) = (account.clone(), caller.token_id.clone(), self.core.clock.now_ms());
         self.core
             .store
             .read(move |view| {
+                check_token(view, &token, now_ms)?;
                 view.account(&account)?;
                 ask(view)
             })
@@ -219,6 +232,19 @@ impl Control {
             tracing::warn!(published = published.0, "what changed is not served yet after {SERVED_WAIT_MAX:?}");
         }
         Ok(answer)
+    }
+}
+
+/// May everything, in every account, for ever.
+fn admin_token(id: &str, at_ms: u64) -> Token {
+    Token {
+        id: id.to_owned(),
+        name: "admin".into(),
+        scope: Scope::AllAccounts,
+        permissions: BTreeSet::from(Permission::ALL),
+        created_ms: at_ms,
+        expires_ms: None,
+        author: "selvedge".into(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::control::Clock;
 use crate::error::ControlError;
 use crate::event::{By, Event, FORM, Logged};
 use crate::store::{Store, View, apply};
+use crate::token::check_token;
 
 /// The log of all that was decided.
 pub(crate) const LOG: &str = "control";
@@ -131,9 +132,16 @@ impl Core {
     {
         let _one_at_a_time = self.deciding.lock().await;
         for _ in 0..ATTEMPTS_MAX {
-            let (decide, at_ms) = (Arc::clone(&decide), self.clock.now_ms());
-            let (position, decided) =
-                self.store.read(move |view| Ok((view.position()?.0, decide(view, at_ms)))).await?;
+            let (decide, at_ms, token) = (Arc::clone(&decide), self.clock.now_ms(), by.token.clone());
+            let (position, decided) = self
+                .store
+                .read(move |view| {
+                    let position = view.position()?.0;
+                    // Who asks was let in when the request began, which may be minutes ago.
+                    let allowed = token.map_or(Ok(()), |token| check_token(view, &token, at_ms));
+                    Ok((position, allowed.and_then(|()| decide(view, at_ms))))
+                })
+                .await?;
             let changes = decided.as_ref().is_ok_and(|decided| !decided.events.is_empty());
             // That nothing is to be done, on the ground of what is old, says nothing: look again.
             if !changes && self.fabric.end(LOG).await?.0 != position {

@@ -10,10 +10,11 @@ use selvedge_model::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::account::{is_override, is_unseen};
 use crate::binding::BindingInput;
 use crate::bounds::{
-    ANNOTATION_BYTES_MAX, ANNOTATIONS_MAX, BINDING_NAME_BYTES_MAX, BINDINGS_MAX, COMPATIBILITY_FLAGS_MAX,
-    INHERITED_VERSIONS_MAX, VARIABLE_BYTES_MAX, VERSION_BYTES_MAX,
+    ANNOTATION_BYTES_MAX, ANNOTATIONS_MAX, BINDING_NAME_BYTES_MAX, BINDINGS_MAX, INHERITED_VERSIONS_MAX,
+    VARIABLE_BYTES_MAX, VERSION_BYTES_MAX,
 };
 use crate::error::ControlError;
 use crate::event::Event;
@@ -200,7 +201,8 @@ pub(crate) fn check_inputs(inputs: &[BindingInput]) -> Result<(), ControlError> 
             return Err(ControlError::invalid("bindings", problem));
         }
         if !names.insert(name) {
-            return Err(ControlError::invalid("bindings", format!("there are two with the name {name}")));
+            let by = "There are two bindings of that name".to_owned();
+            return Err(ControlError::BindingTaken { name: name.to_owned(), by });
         }
         match input {
             BindingInput::Secret { text, .. } => check_variable(name, text.expose().len())?,
@@ -209,6 +211,25 @@ pub(crate) fn check_inputs(inputs: &[BindingInput]) -> Result<(), ControlError> 
                 return Err(ControlError::NotAvailable { what: "a secret of type secret_key".into() });
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to change a secret into a binding of another type, or another into a secret: the one would be lost, and the
+/// next deploy would bring the other back. Only an upload may, which says all that a version is made of.
+pub(crate) fn check_types(inputs: &[BindingInput], base: &VersionRecord) -> Result<(), ControlError> {
+    for input in inputs {
+        let secret = match input {
+            BindingInput::Secret { .. } => true,
+            BindingInput::Given(_) => false,
+            // Taken over as they are.
+            BindingInput::Inherit { .. } | BindingInput::Named { .. } => continue,
+        };
+        let taken = |one: &&BindingRecord| one.name == input.name() && is_secret(kind_of(one)) != secret;
+        if let Some(binding) = base.bindings.iter().find(taken) {
+            let by = format!("The latest version has one of the type {}: remove that first", kind_of(binding));
+            return Err(ControlError::BindingTaken { name: binding.name.clone(), by });
         }
     }
     Ok(())
@@ -321,8 +342,11 @@ pub(crate) fn check_annotations(annotations: &BTreeMap<String, String>) -> Resul
         return invalid(format!("there are {}: at most {ANNOTATIONS_MAX} are allowed", annotations.len()));
     }
     for (key, value) in annotations {
-        if key.len() > 128 || key.chars().any(char::is_control) {
+        if key.len() > 128 || key.chars().any(is_unseen) {
             return invalid("a name among them is too long, or has control characters".into());
+        }
+        if value.chars().any(is_override) {
+            return invalid(format!("{key} has characters in it that change the direction of text: take them out"));
         }
         if value.len() > ANNOTATION_BYTES_MAX {
             return invalid(format!("{key} has {} bytes: at most {ANNOTATION_BYTES_MAX} are allowed", value.len()));
@@ -347,22 +371,16 @@ pub(crate) fn check_alias(alias: &str, worker: &WorkerName) -> Result<(), Contro
     Ok(())
 }
 
-pub(crate) fn check_compatibility(date: &str, flags: &[String]) -> Result<(), ControlError> {
-    if date.len() != 10 || date.parse::<jiff::civil::Date>().is_err() {
-        return Err(ControlError::invalid("compatibility_date", "it must be a date such as 2026-01-31"));
+/// Refuses an alias whose host name would be that of another worker.
+pub(crate) fn check_alias_host(view: &View<'_>, version: &VersionRecord) -> Result<(), ControlError> {
+    let Some(alias) = version.annotations.get("workers/alias") else { return Ok(()) };
+    // What is no worker's name is nobody's host name.
+    let Ok(other) = format!("{alias}-{}", version.worker).parse::<WorkerName>() else { return Ok(()) };
+    if view.find_worker(&version.account, &other)?.is_none() {
+        return Ok(());
     }
-    if flags.len() > COMPATIBILITY_FLAGS_MAX {
-        let problem = format!("there are {}: at most {COMPATIBILITY_FLAGS_MAX} are allowed", flags.len());
-        return Err(ControlError::invalid("compatibility_flags", problem));
-    }
-    let plain = |flag: &String| {
-        (1..=100).contains(&flag.len())
-            && flag.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':'))
-    };
-    if !flags.iter().all(plain) {
-        return Err(ControlError::invalid("compatibility_flags", "a flag is made of letters, digits and _"));
-    }
-    Ok(())
+    let problem = format!("its host name would be that of the Worker {other}: choose another alias");
+    Err(ControlError::invalid("workers/alias", problem))
 }
 
 /// The worker's own limit of CPU time, in milliseconds.

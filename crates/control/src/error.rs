@@ -73,6 +73,10 @@ pub enum ControlError {
     RouteInvalid { pattern: String, source: RouteError },
     #[error("\"{zone}\" cannot be a zone here: {problem}")]
     ZoneInvalid { zone: String, problem: &'static str },
+    #[error(
+        "{host} is in the zone {zone}, not in {given}: leave zone_id and zone_name out, or give \"zone_name\": \"{zone}\""
+    )]
+    OtherZone { host: String, zone: String, given: String },
     #[error("\"{cron}\" is not a cron expression: {problem}")]
     CronInvalid { cron: String, problem: String },
     #[error("{what} of {bytes} bytes: at most {bytes_max} are allowed")]
@@ -83,6 +87,9 @@ pub enum ControlError {
     TooManyBindings { count: usize, count_max: usize },
     #[error("a binding has no name")]
     BindingUnnamed,
+    /// Begins with the platform's own words.
+    #[error("Binding name '{name}' already in use. Please use a different name and try again. {by}")]
+    BindingTaken { name: String, by: String },
     #[error("this account has {count_max} {what} already, and may not have more")]
     TooMany { what: &'static str, count_max: u64 },
     /// The words that wrangler looks for.
@@ -90,8 +97,15 @@ pub enum ControlError {
     InheritInvalid { name: String, problem: String },
     #[error("the binding {name} leads to the Worker {service}, which does not exist on this account: deploy it first")]
     ServiceMissing { name: String, service: String },
-    #[error("the version was not created, because it did not start: {message}{}", on_its_own_line(.stack))]
+    #[error("the version was not created, because it did not start: {message}{}", below(.message, .stack))]
     StartFailed { message: String, stack: String },
+    /// Begins with the platform's own words.
+    #[error(
+        "The uploaded script has no registered event handlers. Export as default an object with fetch, scheduled, queue or \
+         tail, or export a class of an entrypoint, Durable Object or Workflow; in the service-worker form, call \
+         addEventListener"
+    )]
+    NoHandlers,
     #[error(
         "Migration tag precondition failed; the Worker's tag is {}, but the upload expects {}",
         tag(.current.as_deref()), tag(.expected.as_deref())
@@ -106,7 +120,7 @@ pub enum ControlError {
     ObjectClassMissing { name: String, class: String },
     #[error(
         "Secret edit failed: the latest version of the Worker {worker} is not the one that is deployed. Deploy it \
-         first, or use `wrangler versions secret` to make a version that is not deployed"
+         first, or change the secret in a version that is not deployed, with `versions secret` of wrangler or selvedge"
     )]
     LatestNotDeployed { worker: WorkerName },
     /// The list of names comes last: wrangler shows what follows the colon as one.
@@ -139,8 +153,10 @@ fn holder(worker: Option<&WorkerName>) -> String {
     worker.map_or_else(|| "no Worker, as an exclusion".into(), |worker| format!("the Worker {worker}"))
 }
 
-fn on_its_own_line(stack: &str) -> String {
-    if stack.is_empty() { String::new() } else { format!("\n{stack}") }
+/// The stack on lines of its own. It begins with the message, as engines have it, which is not said twice.
+fn below(message: &str, stack: &str) -> String {
+    let calls = stack.strip_prefix(message).unwrap_or(stack).trim_start_matches('\n');
+    if calls.is_empty() { String::new() } else { format!("\n{calls}") }
 }
 
 fn tag(tag: Option<&str>) -> String {
@@ -172,16 +188,18 @@ impl ControlError {
             Self::InUse { .. } => 10064,
             Self::Invalid { .. } | Self::StartFailed { .. } => 10021,
             Self::WorkerNameInvalid { .. } => 10016,
-            Self::RouteInvalid { .. } => 10022,
+            Self::RouteInvalid { .. } | Self::OtherZone { .. } => 10022,
             Self::ZoneInvalid { .. } => 1049,
             Self::CronInvalid { .. } => 10100,
             Self::ScriptTooLarge { .. } => 10027,
             Self::VariableTooLarge { .. } => 10054,
             Self::TooManyBindings { .. } => 10055,
             Self::BindingUnnamed => 10052,
+            Self::BindingTaken { .. } => 10053,
             Self::TooMany { .. } => 10037,
             Self::InheritInvalid { .. } => 10057,
             Self::ServiceMissing { .. } => 10143,
+            Self::NoHandlers => 10068,
             Self::MigrationTag { .. } => 10079,
             Self::MigrationInvalid { .. } => 10074,
             Self::ObjectClassMissing { .. } => 10061,
@@ -228,14 +246,17 @@ impl ControlError {
             | Self::WorkerNameInvalid { .. }
             | Self::RouteInvalid { .. }
             | Self::ZoneInvalid { .. }
+            | Self::OtherZone { .. }
             | Self::CronInvalid { .. }
             | Self::VariableTooLarge { .. }
             | Self::TooManyBindings { .. }
             | Self::BindingUnnamed
+            | Self::BindingTaken { .. }
             | Self::TooMany { .. }
             | Self::InheritInvalid { .. }
             | Self::ServiceMissing { .. }
             | Self::StartFailed { .. }
+            | Self::NoHandlers
             | Self::MigrationInvalid { .. }
             | Self::ObjectClassMissing { .. }
             | Self::LatestNotDeployed { .. }
@@ -259,5 +280,22 @@ impl ControlError {
     /// Something about what was asked for is not as it must be.
     pub fn invalid(at: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Invalid { at: at.into(), problem: problem.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_failed_is_told_of_once() {
+        let told = |stack: &str| {
+            ControlError::StartFailed { message: "Error: no".into(), stack: stack.to_owned() }.to_string()
+        };
+        let start = "the version was not created, because it did not start: Error: no";
+        assert_eq!(told("Error: no\n    at index.js:3:7"), format!("{start}\n    at index.js:3:7"));
+        assert_eq!(told("Error: no"), start);
+        assert_eq!(told(""), start);
+        assert_eq!(told("at index.js:3:7"), format!("{start}\nat index.js:3:7"));
     }
 }

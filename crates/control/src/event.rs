@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use selvedge_model::{AccountId, CronRecord, VersionId, VersionRecord, WorkerName};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::account::Account;
 use crate::caller::Caller;
@@ -15,6 +15,11 @@ use crate::resource::{Resource, ResourceKind};
 use crate::route::Route;
 use crate::token::Token;
 use crate::worker::Consumer;
+
+/// The most that the audit keeps of what else there is to say of one change, in bytes.
+const DETAIL_BYTES_MAX: usize = 4 * 1024;
+/// What it keeps of each member of that where all together are more, in bytes.
+const MEMBER_BYTES_MAX: usize = 512;
 
 /// The form that records are written in.
 pub(crate) const FORM: u32 = 1;
@@ -276,13 +281,66 @@ impl Event {
             }
             Self::Unknown => (None, "unknown", String::new(), Value::Null),
         };
-        Described { account: account.cloned(), action, target, detail }
+        Described { account: account.cloned(), action, target, detail: bounded(detail) }
     }
+}
+
+/// Details that are not large: where they are, each member is cut to what is not.
+fn bounded(detail: Value) -> Value {
+    if bytes_of(&detail) <= DETAIL_BYTES_MAX {
+        return detail;
+    }
+    match detail {
+        Value::Object(members) => {
+            members.into_iter().map(|(name, value)| (name, shortened(value))).collect::<Map<_, _>>().into()
+        }
+        other => shortened(other),
+    }
+}
+
+/// Of a list that is large, its beginning and how many it has; of anything else that is, how many bytes.
+fn shortened(value: Value) -> Value {
+    let bytes = bytes_of(&value);
+    if bytes <= MEMBER_BYTES_MAX {
+        return value;
+    }
+    let Value::Array(list) = value else { return json!({ "bytes": bytes }) };
+    let (count, mut left) = (list.len(), MEMBER_BYTES_MAX);
+    let mut first = Vec::new();
+    for entry in list {
+        let Some(rest) = left.checked_sub(bytes_of(&entry)) else { break };
+        left = rest;
+        first.push(entry);
+    }
+    json!({ "count": count, "first": first })
+}
+
+fn bytes_of(value: &Value) -> usize {
+    value.to_string().len()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_audit_keeps_nothing_large() {
+        let (account, worker) = (AccountId::local(), "loom".parse::<WorkerName>().unwrap());
+        let describe = |change| {
+            let (account, worker) = (account.clone(), worker.clone());
+            Event::SettingsChanged { account, worker, change }.describe().detail
+        };
+        let small = SettingsChange { observability: Some(json!({ "enabled": true })), ..SettingsChange::default() };
+        assert_eq!(describe(small), json!({ "observability": { "enabled": true } }));
+        let tags = (0..32).map(|at| format!("{at:0256}")).collect();
+        let large = json!({ "x": "y".repeat(100_000) });
+        let large = SettingsChange { tags: Some(tags), observability: Some(large), ..SettingsChange::default() };
+        let detail = describe(large);
+        assert!(bytes_of(&detail) < DETAIL_BYTES_MAX, "{detail}");
+        assert_eq!(detail["tags"]["count"], 32);
+        assert_eq!(detail["tags"]["first"], json!([format!("{:0256}", 0)]));
+        assert!(detail["observability"]["bytes"].as_u64().unwrap() > 100_000);
+    }
 
     #[test]
     fn what_a_later_program_wrote_is_tolerated() {

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::account::{self, check_name};
 use crate::asset::{self, Claims};
-use crate::draft::{check_annotations, check_compatibility, check_inputs, read_cpu_ms};
+use crate::compatibility::{check_date, check_flags};
+use crate::draft::{check_annotations, check_inputs, read_cpu_ms};
 use crate::upload_version::{self, read_assets};
 use crate::version::inputs_of;
 use crate::zone::zone_of;
@@ -21,6 +22,8 @@ use crate::{
 pub const DOMAIN: &str = "apps.example";
 /// What tokens are signed with.
 const KEY: [u8; 32] = [7; 32];
+/// Later than any date that is written with four digits of a year, so that what is taken depends on no clock.
+const LATE_MS: u64 = u64::MAX;
 
 /// Gives the subdomain that the account would have.
 pub fn check_account(new: &NewAccount) -> Result<String, ControlError> {
@@ -86,7 +89,8 @@ pub fn check_env(env: &EnvPatch, annotations: &BTreeMap<String, String>) -> Resu
 }
 
 pub fn check_script_settings(settings: &ScriptSettings) -> Result<(), ControlError> {
-    upload_version::check_settings(settings.tags.as_deref(), settings.tail_consumers.as_deref())
+    let ScriptSettings { tags, tail_consumers, observability, .. } = settings;
+    upload_version::check_settings(tags.as_deref(), tail_consumers.as_deref(), observability.as_ref())
 }
 
 pub fn check_settings_patch(patch: &SettingsPatch) -> Result<(), ControlError> {
@@ -95,12 +99,13 @@ pub fn check_settings_patch(patch: &SettingsPatch) -> Result<(), ControlError> {
     check_annotations(&patch.annotations)?;
     read_cpu_ms(patch.limits.as_ref())?;
     let (date, flags) = (patch.compatibility_date.as_deref(), patch.compatibility_flags.as_deref());
-    check_compatibility(date.unwrap_or("2026-01-31"), flags.unwrap_or_default())
+    check_date(date.unwrap_or("2026-01-31"), LATE_MS)?;
+    check_flags(flags.unwrap_or_default())
 }
 
 /// Gives what is kept of how the assets are served.
 pub fn check_metadata(mut metadata: Metadata, worker: &WorkerName) -> Result<Option<AssetsRecord>, ControlError> {
-    upload_version::check_metadata(&mut metadata, worker)?;
+    upload_version::check_metadata(&mut metadata, worker, LATE_MS)?;
     let hash = blake3::hash(b"").to_hex();
     let files: BlobHash =
         hash.as_str().parse().map_err(|_| ControlError::invalid("assets", "their list has no name"))?;

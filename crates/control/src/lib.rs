@@ -15,6 +15,7 @@ mod audit;
 mod binding;
 mod bounds;
 mod caller;
+mod compatibility;
 mod control;
 mod core;
 mod deployment;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use selvedge_model::{AssetFiles, BlobHash};
 
-use crate::bounds::BLOB_GRACE;
+use crate::bounds::{BLOB_GRACE, ROWS_MAX};
 use crate::control::Control;
 use crate::error::ControlError;
 
@@ -14,7 +14,7 @@ impl Control {
     pub async fn maintain(&self) -> Result<(), ControlError> {
         self.core.settle().await?;
         let now_ms = self.core.clock.now_ms();
-        while self.core.store.write(move |view| view.forget_sessions(now_ms)).await? > 0 {}
+        while self.core.store.write(move |view| view.forget_sessions(now_ms)).await? {}
         loop {
             // Before anything is removed: what a manifest lists is in use.
             while let Some(manifest) = self.core.store.read(|view| view.unlisted_manifest()).await? {
@@ -33,7 +33,12 @@ impl Control {
         let text = self.core.fabric.get_blob(&manifest).await?.ok_or_else(missing)?;
         let files: AssetFiles = serde_json::from_slice(&text)
             .map_err(|error| ControlError::View { action: "read a list of assets", source: error.into() })?;
-        self.core.store.write(move |view| view.list_manifest(&manifest, &files)).await
+        let files: Vec<BlobHash> = files.into_values().map(|file| file.blob).collect();
+        for piece in files.chunks(ROWS_MAX) {
+            let (manifest, piece) = (manifest.clone(), piece.to_vec());
+            self.core.store.write(move |view| view.list_files(&manifest, &piece)).await?;
+        }
+        self.core.store.write(move |view| view.end_list(&manifest)).await
     }
 
     /// Removes some of the blobs that nothing refers to; whether there may be more.

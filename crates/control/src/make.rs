@@ -70,16 +70,22 @@ impl Control {
     /// Starts a version once. One without code has nothing to start.
     async fn start(&self, version: &VersionRecord) -> Result<Started, ControlError> {
         if version.modules.is_empty() {
-            return Ok(Started { handlers: Vec::new(), startup_ms: 0 });
+            return Ok(Started { handlers: Vec::new(), entrypoints: Vec::new(), startup_ms: 0 });
         }
         let _turn = self.starts.acquire().await.map_err(|_| ControlError::Busy { what: "the control plane".into() })?;
-        self.nearest.start(version).await.map_err(|StartFailure { message, stack, unavailable }| {
+        let started = self.nearest.start(version).await;
+        let started = started.map_err(|StartFailure { message, stack, unavailable }| {
             if unavailable {
                 ControlError::StarterUnavailable { message }
             } else {
                 ControlError::StartFailed { message, stack }
             }
-        })
+        })?;
+        // It would answer every request with an error.
+        if started.handlers.is_empty() && started.entrypoints.is_empty() {
+            return Err(ControlError::NoHandlers);
+        }
+        Ok(started)
     }
 
     /// Keeps blobs, noted as unused until a version uses them. Gives their hashes, in their order, and what holds them

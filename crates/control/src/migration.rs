@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_model::{AccountId, WorkerName};
 use serde_json::{Map, Value, json};
 
-use crate::bounds::RESOURCES_MAX;
+use crate::bounds::{MIGRATION_TAG_BYTES_MAX, RESOURCES_MAX};
 use crate::control::random_id;
 use crate::error::ControlError;
 use crate::event::Event;
@@ -73,6 +73,9 @@ impl<'a> Plan<'a> {
         if migrations.old_tag.as_deref() != tag {
             let (current, expected) = (tag.map(str::to_owned), migrations.old_tag.clone());
             return Err(ControlError::MigrationTag { current, expected });
+        }
+        if migrations.new_tag.as_ref().is_some_and(|tag| tag.len() > MIGRATION_TAG_BYTES_MAX) {
+            return Err(invalid(format!("its new_tag is longer than {MIGRATION_TAG_BYTES_MAX} bytes")));
         }
         let changes: usize = migrations.steps.iter().chain([&migrations.step]).map(changes_of).sum();
         if changes > CHANGES_MAX {

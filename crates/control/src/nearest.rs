@@ -19,6 +19,8 @@ pub trait NearestPop: Send + Sync {
 pub struct Started {
     /// The kinds of event that it handles.
     pub handlers: Vec<String>,
+    /// The names of further exports that answer to anything: entrypoints, Durable Objects, Workflows.
+    pub entrypoints: Vec<String>,
     /// CPU time of the start, in milliseconds.
     pub startup_ms: u64,
 }

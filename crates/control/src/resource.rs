@@ -363,6 +363,16 @@ fn is_consumer(consumer: &Value, id: &str) -> bool {
     consumer.get("consumer_id").and_then(Value::as_str) == Some(id)
 }
 
+/// A queue that the worker no longer consumes.
+pub(crate) fn without_consumer(mut queue: Resource, worker: &WorkerName, at_ms: u64) -> Resource {
+    let is_worker = |one: &Value| one.get("script_name").and_then(Value::as_str) == Some(worker.as_str());
+    let mut consumers = consumers_of(&queue);
+    consumers.retain(|consumer| !is_worker(consumer));
+    queue.data.insert("consumers".into(), Value::Array(consumers));
+    queue.modified_ms = at_ms;
+    queue
+}
+
 pub(crate) fn saved(account: &AccountId, resource: Resource) -> Decided<Resource> {
     let event = Event::ResourceSaved { account: account.clone(), resource: resource.clone() };
     Decided::new(vec![event], resource)

@@ -207,8 +207,8 @@ pub(crate) fn check_zone(
     zone_name_given: Option<&str>,
 ) -> Result<(), ControlError> {
     let problem = |given: &str| {
-        let given: String = given.chars().take(253).collect();
-        ControlError::invalid(host, format!("it is in the zone {zone}, not in {given}"))
+        let given = given.chars().take(253).collect();
+        ControlError::OtherZone { host: host.to_owned(), zone: zone.to_owned(), given }
     };
     if let Some(id) = zone_id_given.filter(|id| *id != zone_id(zone)) {
         return Err(problem(id));

@@ -19,6 +19,7 @@ use crate::error::ControlError;
 use crate::event::Event;
 use crate::page::Page;
 use crate::secret::Secret;
+use crate::store::View;
 
 /// What every token begins with, so that it is known for one where it does not belong.
 const PREFIX: &str = "slv_";
@@ -85,6 +86,13 @@ impl Control {
             expires_ms: token.expires_ms,
             origin,
         })
+    }
+
+    /// Refuses a caller whose token has been revoked or has expired since it was let in. Questions and commands check that
+    /// themselves; this is for what is done beside them.
+    pub async fn check_caller(&self, caller: &Caller) -> Result<(), ControlError> {
+        let (token, now_ms) = (caller.token_id.clone(), self.core.clock.now_ms());
+        self.core.store.read(move |view| check_token(view, &token, now_ms)).await
     }
 
     /// Makes a token for an account. It is shown this once. Needs `tokens:write`, and gives no permission that the
@@ -172,6 +180,15 @@ impl Control {
             Ok(Decided::new(vec![event], ()))
         })
         .await
+    }
+}
+
+/// Refuses a token that is not there any more, or has expired: between its head and the end of its body, a request may take
+/// minutes.
+pub(crate) fn check_token(view: &View<'_>, id: &str, now_ms: u64) -> Result<(), ControlError> {
+    match view.token(id)? {
+        Some(token) if token.expires_ms.is_none_or(|expires_ms| expires_ms > now_ms) => Ok(()),
+        Some(_) | None => Err(ControlError::Unauthenticated),
     }
 }
 

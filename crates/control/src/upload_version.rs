@@ -9,13 +9,18 @@ use selvedge_model::{
 };
 use serde_json::{Map, Value};
 
+use crate::account::{check_below_domain, is_unseen};
 use crate::binding::BindingInput;
-use crate::bounds::{ASSET_RULES_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX, TAIL_CONSUMERS_MAX, WORKERS_MAX};
+use crate::bounds::{
+    ASSET_RULES_BYTES_MAX, EXTRA_BYTES_MAX, OBSERVABILITY_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX, TAIL_CONSUMERS_MAX,
+    WORKERS_MAX,
+};
 use crate::caller::{Caller, Permission};
+use crate::compatibility::{check_date, check_flags};
 use crate::control::{Control, random_id};
 use crate::draft::{
-    Draft, Resealed, Resolver, check_alias, check_annotations, check_bindings, check_compatibility, check_inputs,
-    finish, read_cpu_ms,
+    Draft, Resealed, Resolver, check_alias, check_alias_host, check_annotations, check_bindings, check_inputs, finish,
+    read_cpu_ms,
 };
 use crate::error::ControlError;
 use crate::event::{Event, SettingsChange};
@@ -28,8 +33,8 @@ use crate::worker::{Consumer, ScriptSettings};
 
 /// What a script that names no date is taken to be of, as on the platform.
 const COMPATIBILITY_DATE_DEFAULT: &str = "2021-11-02";
-/// What metadata says of how it is to be rolled out, rather than of the version.
-const TRANSIENT: [&str; 3] = ["code_update_strategy", "bindings_inherit", "has_preview"];
+/// What metadata says of how it is to be rolled out, or of the machine it was built on, rather than of the version.
+const TRANSIENT: [&str; 4] = ["code_update_strategy", "bindings_inherit", "has_preview", "package_dependencies"];
 
 /// An upload whose parts are kept, ready to be drafted.
 struct Kept {
@@ -91,12 +96,9 @@ impl Control {
     async fn keep(&self, making: Making, upload: Upload, options: UploadOptions) -> Result<Kept, ControlError> {
         upload.check_sizes()?;
         let Upload { mut metadata, modules, source_maps } = upload;
-        let cpu_ms = check_metadata(&mut metadata, &making.worker)?;
+        let cpu_ms = check_metadata(&mut metadata, &making.worker, self.core.clock.now_ms())?;
         let kinds: Vec<(&str, ModuleKind)> = modules.iter().map(|one| (one.name.as_str(), one.kind)).collect();
         let (format, main) = main_of(&metadata, &kinds)?;
-        for transient in TRANSIENT {
-            metadata.extra.remove(transient);
-        }
         let mut pinned = Vec::new();
         let assets = match metadata.assets.take() {
             Some(input) => Some(self.keep_assets(&making.account, &making.worker, input, &mut pinned).await?),
@@ -180,15 +182,24 @@ impl Control {
 
 /// Checks metadata by itself, and says what compatibility date it is of where it does not. Gives the worker's own limit
 /// of CPU time, in milliseconds.
-pub(crate) fn check_metadata(metadata: &mut Metadata, worker: &WorkerName) -> Result<Option<u32>, ControlError> {
+pub(crate) fn check_metadata(
+    metadata: &mut Metadata,
+    worker: &WorkerName,
+    now_ms: u64,
+) -> Result<Option<u32>, ControlError> {
     check_inputs(&metadata.bindings)?;
     check_annotations(&metadata.annotations)?;
     let date = metadata.compatibility_date.get_or_insert_with(|| COMPATIBILITY_DATE_DEFAULT.into());
-    check_compatibility(date, &metadata.compatibility_flags)?;
+    check_date(date, now_ms)?;
+    check_flags(&metadata.compatibility_flags)?;
     if let Some(alias) = metadata.annotations.get("workers/alias") {
         check_alias(alias, worker)?;
     }
-    check_settings(metadata.tags.as_deref(), metadata.tail_consumers.as_deref())?;
+    check_settings(metadata.tags.as_deref(), metadata.tail_consumers.as_deref(), metadata.observability.as_ref())?;
+    for transient in TRANSIENT {
+        metadata.extra.remove(transient);
+    }
+    check_extra(&metadata.extra)?;
     read_cpu_ms(metadata.limits.as_ref())
 }
 
@@ -315,12 +326,23 @@ fn main_of(metadata: &Metadata, modules: &[(&str, ModuleKind)]) -> Result<(Forma
 }
 
 /// Checks what of a worker's settings has bounds.
-pub(crate) fn check_settings(tags: Option<&[String]>, consumers: Option<&[Consumer]>) -> Result<(), ControlError> {
+pub(crate) fn check_settings(
+    tags: Option<&[String]>,
+    consumers: Option<&[Consumer]>,
+    observability: Option<&Value>,
+) -> Result<(), ControlError> {
+    if let Some(observability) = observability {
+        let bytes = observability.to_string().len();
+        if bytes > OBSERVABILITY_BYTES_MAX {
+            let problem = format!("it has {bytes} bytes: at most {OBSERVABILITY_BYTES_MAX} are allowed");
+            return Err(ControlError::invalid("observability", problem));
+        }
+    }
     if let Some(tags) = tags {
         if tags.len() > TAGS_MAX {
             return Err(ControlError::invalid("tags", format!("there are {}: at most {TAGS_MAX}", tags.len())));
         }
-        if tags.iter().any(|tag| tag.len() > TAG_BYTES_MAX || tag.chars().any(char::is_control)) {
+        if tags.iter().any(|tag| tag.len() > TAG_BYTES_MAX || tag.chars().any(is_unseen)) {
             let problem = format!("a tag has at most {TAG_BYTES_MAX} bytes, none of them control characters");
             return Err(ControlError::invalid("tags", problem));
         }
@@ -332,6 +354,21 @@ pub(crate) fn check_settings(tags: Option<&[String]>, consumers: Option<&[Consum
         return Err(ControlError::invalid("tail_consumers", problem));
     }
     Ok(())
+}
+
+/// Checks what is only kept of a version, and shown.
+pub(crate) fn check_extra(extra: &Map<String, Value>) -> Result<(), ControlError> {
+    let bytes_of = |(key, value): (&String, &Value)| key.len() + value.to_string().len();
+    let bytes: usize = extra.iter().map(bytes_of).sum();
+    if bytes <= EXTRA_BYTES_MAX {
+        return Ok(());
+    }
+    let largest = extra.iter().max_by_key(|member| bytes_of(*member)).map_or("metadata", |(key, _)| key.as_str());
+    let shown: String = largest.chars().take(80).filter(|char| !char.is_control()).collect();
+    let problem = format!(
+        "this and the other members that are only kept have {bytes} bytes: at most {EXTRA_BYTES_MAX} are allowed"
+    );
+    Err(ControlError::invalid(shown, problem))
 }
 
 /// Checks that the workers that are to be told of events are there.
@@ -415,6 +452,7 @@ impl Kept {
         }
         let (classes, events) = plan.end();
         check_bindings(view, &version, &classes)?;
+        check_alias_host(view, &version)?;
         before.extend(events);
         finish(&mut version)?;
         Ok(Draft { row, version, before, after })
@@ -429,6 +467,7 @@ impl Kept {
             if view.count_workers(account)? >= WORKERS_MAX {
                 return Err(ControlError::TooMany { what: "Workers", count_max: WORKERS_MAX });
             }
+            check_below_domain(view, account, worker)?;
             let (account, worker) = (account.clone(), worker.clone());
             before.push(Event::WorkerCreated { account, worker, id: random_id() });
         }

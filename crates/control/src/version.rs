@@ -13,7 +13,10 @@ use serde_json::Value;
 use crate::binding::BindingInput;
 use crate::caller::{Caller, Permission};
 use crate::control::Control;
-use crate::draft::{Draft, Resealed, Resolver, check_alias, check_annotations, check_bindings, check_inputs, finish};
+use crate::draft::{
+    Draft, Resealed, Resolver, check_alias, check_alias_host, check_annotations, check_bindings, check_inputs,
+    check_types, finish,
+};
 use crate::error::ControlError;
 use crate::make::{Made, Making};
 use crate::migration::Plan;
@@ -221,6 +224,7 @@ impl Control {
             if edit.must_be_deployed {
                 check_latest_deployed(&row)?;
             }
+            check_types(&inputs, &base)?;
             if let Some(name) = edit.must_exist.iter().find(|name| !has_secret(&base, name)) {
                 return Err(ControlError::SecretNotFound { worker: worker.clone(), name: name.clone() });
             }
@@ -305,6 +309,7 @@ pub(crate) fn successor(
     change(&mut version);
     let (classes, _) = Plan::begin(view, &making.account, &making.worker, at_ms)?.end();
     check_bindings(view, &version, &classes)?;
+    check_alias_host(view, &version)?;
     finish(&mut version)?;
     Ok(Draft { row: Some(row), version, before: Vec::new(), after: Vec::new() })
 }

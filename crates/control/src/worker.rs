@@ -10,18 +10,19 @@ use serde_json::{Map, Value};
 use crate::binding::BindingInput;
 use crate::bounds::VERSIONS_KEPT;
 use crate::caller::{Caller, Permission};
+use crate::compatibility::{check_date, check_flags};
 use crate::control::Control;
 use crate::core::Decided;
 use crate::deployment::Deployment;
-use crate::draft::{Resealed, Resolver, check_annotations, check_compatibility, check_inputs, read_cpu_ms};
+use crate::draft::{Resealed, Resolver, check_annotations, check_inputs, check_types, read_cpu_ms};
 use crate::error::ControlError;
 use crate::event::Event;
 use crate::make::Making;
 use crate::page::Page;
-use crate::resource::ResourceKind;
+use crate::resource::{ResourceKind, saved, without_consumer};
 use crate::store::{View, WorkerRow};
 use crate::upload::Deploy;
-use crate::upload_version::{check_consumers, check_settings, settings_event};
+use crate::upload_version::{check_consumers, check_extra, check_settings, settings_event};
 use crate::version::{VersionSummary, check_latest_deployed, latest, successor};
 
 /// A worker that is told of another's events.
@@ -141,7 +142,7 @@ impl Control {
     }
 
     /// Removes a worker with all of its versions, routes, domains and triggers. Unless forced, not while another worker
-    /// or a queue refers to it. Needs `workers:write`.
+    /// or a queue refers to it; queues that it consumes lose it as their consumer. Needs `workers:write`.
     pub async fn delete_worker(
         &self,
         caller: &Caller,
@@ -150,7 +151,7 @@ impl Control {
         force: bool,
     ) -> Result<(), ControlError> {
         let (own, name) = (account.clone(), worker.clone());
-        self.change(caller, account, Permission::WorkersWrite, move |view, _| {
+        self.change(caller, account, Permission::WorkersWrite, move |view, at_ms| {
             view.worker(&own, &name)?;
             let users = references(view, &own, &name)?;
             if !force && let Some(by) = users.first() {
@@ -161,6 +162,10 @@ impl Control {
             let mut events: Vec<Event> = namespaces
                 .map(|one| Event::ResourceDeleted { account: own.clone(), kind, id: one.id, name: one.name })
                 .collect();
+            for queue in &users.queues {
+                let queue = view.resource(&own, ResourceKind::Queue, queue)?;
+                events.extend(saved(&own, without_consumer(queue, &name, at_ms)).events);
+            }
             events.push(Event::WorkerDeleted { account: own.clone(), worker: name.clone() });
             Ok(Decided::new(events, ()))
         })
@@ -190,7 +195,7 @@ impl Control {
         worker: &WorkerName,
         settings: ScriptSettings,
     ) -> Result<Worker, ControlError> {
-        check_settings(settings.tags.as_deref(), settings.tail_consumers.as_deref())?;
+        check_script_settings(&settings)?;
         let (own, name) = (account.clone(), worker.clone());
         self.change(caller, account, Permission::WorkersWrite, move |view, _| {
             view.worker(&own, &name)?;
@@ -213,13 +218,18 @@ impl Control {
         caller.require(account, Permission::WorkersWrite)?;
         let SettingsPatch { bindings, compatibility_date, compatibility_flags, limits, annotations, script, extra } =
             settings;
-        check_settings(script.tags.as_deref(), script.tail_consumers.as_deref())?;
+        check_script_settings(&script)?;
+        check_extra(&extra)?;
         let inputs = bindings.as_deref().unwrap_or_default();
         if inputs.iter().any(|input| matches!(input, BindingInput::Secret { .. })) {
             caller.require(account, Permission::SecretsWrite)?;
         }
         check_inputs(inputs)?;
         check_annotations(&annotations)?;
+        if let Some(date) = &compatibility_date {
+            check_date(date, self.core.clock.now_ms())?;
+        }
+        check_flags(compatibility_flags.as_deref().unwrap_or_default())?;
         let cpu_ms = limits.as_ref().map(|limits| read_cpu_ms(Some(limits))).transpose()?;
         let of_version = bindings.is_some()
             || compatibility_date.is_some()
@@ -236,6 +246,7 @@ impl Control {
             let row = view.worker(account, worker)?;
             let base = latest(view, &row)?;
             check_latest_deployed(&row)?;
+            check_types(bindings.as_deref().unwrap_or_default(), &base)?;
             let (base_of, sealed, resealed) = (Some(&base), &sealed, &resealed);
             let resolver = Resolver { view, key: &key, account, worker, base: base_of, sealed, resealed };
             let resolved = bindings.as_deref().map(|inputs| resolver.resolve(inputs, None)).transpose()?;
@@ -250,7 +261,6 @@ impl Control {
                 version.cpu_ms = cpu_ms.unwrap_or(version.cpu_ms);
                 version.extra.extend(extra.clone());
             })?;
-            check_compatibility(&draft.version.compatibility_date, &draft.version.compatibility_flags)?;
             check_consumers(view, account, worker, script.tail_consumers.as_deref().unwrap_or_default())?;
             draft.after.extend(settings_event(account, worker, &script));
             Ok(draft)
@@ -304,6 +314,11 @@ impl Control {
         let account = self.core.store.read(move |view| view.account(&id)).await?;
         Ok(worker_of(row, self.host_suffix(&account)))
     }
+}
+
+fn check_script_settings(settings: &ScriptSettings) -> Result<(), ControlError> {
+    let ScriptSettings { tags, tail_consumers, observability, .. } = settings;
+    check_settings(tags.as_deref(), tail_consumers.as_deref(), observability.as_ref())
 }
 
 fn worker_of(row: WorkerRow, host_suffix: String) -> Worker {

@@ -39,6 +39,10 @@ pub enum Event {
     Ready(Bytes),
     /// The isolate takes no more, and why.
     Condemned(Bytes),
+    /// The time of the event on this stream is over.
+    Expired { stream: u32 },
+    /// How much memory the isolate holds.
+    Memory { bytes: u64 },
 }
 
 /// Drives one end of a host door: reads frames, writes what waits.
@@ -142,5 +146,7 @@ fn event_of(received: Received) -> Option<Event> {
         Received::Load(payload) => Event::Load(payload),
         Received::Ready(payload) => Event::Ready(payload),
         Received::Condemned(payload) => Event::Condemned(payload),
+        Received::Expired { stream } => Event::Expired { stream },
+        Received::Memory { bytes } => Event::Memory { bytes },
     })
 }

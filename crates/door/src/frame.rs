@@ -52,6 +52,10 @@ pub(crate) enum Kind {
     Condemned = 12,
     /// Isolate to edge: the event on this stream began. Said of those that do not end at once.
     Begun = 13,
+    /// Edge to isolate: the time of the event on this stream is over, `waitUntil` included.
+    Expired = 14,
+    /// Isolate to edge: how much memory the isolate holds; payload: bytes (u64).
+    Memory = 15,
 }
 
 impl Kind {
@@ -70,6 +74,8 @@ impl Kind {
             11 => Self::Close,
             12 => Self::Condemned,
             13 => Self::Begun,
+            14 => Self::Expired,
+            15 => Self::Memory,
             _ => return None,
         })
     }

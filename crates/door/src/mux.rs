@@ -60,6 +60,8 @@ pub(crate) enum Received {
     Load(Bytes),
     Ready(Bytes),
     Condemned(Bytes),
+    Expired { stream: u32 },
+    Memory { bytes: u64 },
 }
 
 // === impl Mux: what users of streams do ===
@@ -212,6 +214,16 @@ impl Mux {
     /// Says that this isolate takes no more.
     pub fn condemned(&self, payload: &[u8]) {
         self.control(0, Kind::Condemned, payload);
+    }
+
+    /// Says that the time of an event is over: whatever it still waits for is to be left.
+    pub fn expire(&self, stream: u32) {
+        self.control(stream, Kind::Expired, &[]);
+    }
+
+    /// Says how much memory this isolate holds.
+    pub fn memory(&self, bytes: u64) {
+        self.control(0, Kind::Memory, &bytes.to_le_bytes());
     }
 
     fn control(&self, stream: u32, kind: Kind, payload: &[u8]) {
@@ -402,6 +414,13 @@ impl Mux {
         self.lock().streams.get(&stream).is_some_and(|entry| entry.begun)
     }
 
+    /// Whether nothing more of the answer on a stream is to come, or to be read: it was sent, or will never be.
+    pub fn is_answer_over(&self, stream: u32) -> bool {
+        let state = self.lock();
+        let over = |entry: &Stream| entry.reset.is_some() || (entry.received_fin && !entry.reading);
+        state.streams.get(&stream).is_none_or(over)
+    }
+
     /// Whether the connection is gone.
     pub fn is_closed(&self) -> bool {
         self.lock().closed
@@ -445,9 +464,20 @@ impl Mux {
             Kind::Load if self.side == Side::Isolate => Ok(Received::Load(frame.payload)),
             Kind::Ready if self.side == Side::Edge => Ok(Received::Ready(frame.payload)),
             Kind::Condemned if self.side == Side::Edge => Ok(Received::Condemned(frame.payload)),
-            Kind::Load | Kind::Ready | Kind::Condemned | Kind::Done | Kind::Begun | Kind::Log => {
-                Err(DoorError::Protocol("frame from the wrong side"))
+            Kind::Expired if self.side == Side::Isolate => Ok(Received::Expired { stream: frame.stream }),
+            Kind::Memory if self.side == Side::Edge => {
+                let bytes: [u8; 8] =
+                    frame.payload.as_ref().try_into().map_err(|_| DoorError::Protocol("memory of the wrong size"))?;
+                Ok(Received::Memory { bytes: u64::from_le_bytes(bytes) })
             }
+            Kind::Load
+            | Kind::Ready
+            | Kind::Condemned
+            | Kind::Done
+            | Kind::Begun
+            | Kind::Log
+            | Kind::Expired
+            | Kind::Memory => Err(DoorError::Protocol("frame from the wrong side")),
         }
     }
 
@@ -641,7 +671,7 @@ impl State {
 
     /// Every frame leaves by here, and none once the connection is gone.
     fn frame(&mut self, stream: u32, kind: Kind, flags: u8, parts: &[&[u8]]) {
-        if !matches!(kind, Kind::Begun | Kind::Respond | Kind::Done | Kind::Reset) {
+        if !matches!(kind, Kind::Begun | Kind::Respond | Kind::Done | Kind::Reset | Kind::Memory) {
             self.effects += 1;
         }
         if !self.closed {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use selvedge_tls::Challenges;
 
 use crate::body::EdgeBody;
@@ -12,9 +12,13 @@ use crate::client_body::ClientBody;
 use crate::edge::Edge;
 use crate::pages;
 use crate::requests::{self, Inquiry, TlsTerms};
+use crate::sockets::Handover;
 
 /// The most that a request's head may take: 64 KiB.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The methods that are served, of those that have a name in RFC 9110.
+const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// What the connections of a server have in common.
 pub struct Common {
@@ -52,11 +56,19 @@ pub async fn answer(
     peer: Peer,
     parts: Parts,
     body: ClientBody,
-    upgrade: Option<hyper::upgrade::OnUpgrade>,
+    upgrade: Option<Handover>,
 ) -> Response<EdgeBody> {
     if head_bytes(&parts) > HEAD_BYTES_MAX {
         let message = format!("the request's head takes more than {HEAD_BYTES_MAX} bytes");
-        return pages::plain(&parts.headers, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", &message);
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let mut response = pages::plain(&parts.headers, status, "head_too_large", &message);
+        requests::sign(&mut response, common.edge.request_id());
+        return response;
+    }
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        let mut response = not_served(&parts);
+        requests::sign(&mut response, common.edge.request_id());
+        return response;
     }
     if peer.tls.is_none()
         && let Some(challenges) = &common.challenges
@@ -75,6 +87,15 @@ pub async fn answer(
         // A worker's own word counts more.
         response.headers_mut().entry(header::ALT_SVC).or_insert_with(|| alt_svc.clone());
     }
+    response
+}
+
+/// A proxy's work, and an echo of the client's credentials, are no worker's: `fetch` knows neither method
+/// (<https://fetch.spec.whatwg.org/#forbidden-method>).
+fn not_served(parts: &Parts) -> Response<EdgeBody> {
+    let message = format!("the method {} is not served here", parts.method);
+    let mut response = pages::plain(&parts.headers, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message);
+    response.headers_mut().insert(header::ALLOW, ALLOWED);
     response
 }
 

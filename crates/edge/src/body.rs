@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::BoxBody;
 use selvedge_door::{Chunk, Inbound, Reset, ResetCode};
 
+use crate::coding::CodedBody;
 use crate::late::Late;
 
 /// Any error that ends a body.
@@ -18,6 +19,7 @@ pub enum EdgeBody {
     Full(Option<Bytes>),
     Door(DoorBody),
     Boxed(BoxBody<Bytes, BodyError>),
+    Coded(Box<CodedBody>),
     /// A body, then some more.
     Followed(Box<EdgeBody>, Option<Bytes>),
 }
@@ -26,6 +28,15 @@ impl EdgeBody {
     /// This body with `more` after its end.
     pub fn followed_by(self, more: Bytes) -> Self {
         Self::Followed(Box::new(self), Some(more))
+    }
+
+    /// This body, for the head of which no length may be told.
+    pub fn of_no_known_length(self) -> Self {
+        self.followed_by(Bytes::new())
+    }
+
+    pub fn coded(body: CodedBody) -> Self {
+        Self::Coded(Box::new(body))
     }
 
     /// A body that is there whole.
@@ -52,6 +63,7 @@ impl Body for EdgeBody {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Door(body) => Pin::new(body).poll_frame(cx),
             Self::Boxed(body) => Pin::new(body).poll_frame(cx),
+            Self::Coded(body) => Pin::new(body.as_mut()).poll_frame(cx),
             Self::Followed(body, more) => match ready!(Pin::new(body.as_mut()).poll_frame(cx)) {
                 None => Poll::Ready(more.take().map(|more| Ok(Frame::data(more)))),
                 frame => Poll::Ready(frame),
@@ -64,6 +76,7 @@ impl Body for EdgeBody {
             Self::Full(bytes) => bytes.is_none(),
             Self::Door(body) => body.inbound.is_none(),
             Self::Boxed(body) => body.is_end_stream(),
+            Self::Coded(body) => body.is_end_stream(),
             Self::Followed(_, more) => more.is_none(),
         }
     }
@@ -71,7 +84,7 @@ impl Body for EdgeBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Door(_) | Self::Followed(..) => SizeHint::default(),
+            Self::Door(_) | Self::Coded(_) | Self::Followed(..) => SizeHint::default(),
             Self::Boxed(body) => body.size_hint(),
         }
     }

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::head;
 
 /// The longest name of a host, in bytes: 253 as DNS has it, and the dot that may end it. A look-up follows the labels of
 /// a name, and what remains of it behind each.
@@ -45,11 +47,49 @@ pub fn host_of(authority: &str) -> &str {
 }
 
 /// Name and port; the port is empty where there is none.
-fn split(authority: &str) -> (&str, &str) {
+pub fn split(authority: &str) -> (&str, &str) {
     match authority.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, port),
         _ => (authority, ""),
     }
+}
+
+/// Removes from a client's headers what is not for the worker: what the platform alone may say, and what is of the
+/// connection; and makes of several `Cookie` fields, as HTTP/2 and 3 have them, the one that they stand for.
+pub fn clean(headers: &mut HeaderMap) {
+    let named = head::named_by_connection(headers);
+    let unwanted = |name: &HeaderName| is_of_platform(name.as_str()) || named.contains(name.as_str());
+    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+    for name in unwanted {
+        headers.remove(name);
+    }
+    join_cookies(headers);
+}
+
+/// Whether a header is one by which the platform tells a worker of its client. Those of `cf-access-` are of an identity
+/// proxy in front, or for one behind.
+/// <https://developers.cloudflare.com/fundamentals/reference/http-headers/>
+fn is_of_platform(name: &str) -> bool {
+    name.starts_with("cf-") && !name.starts_with("cf-access-") || name == "true-client-ip"
+}
+
+/// RFC 9113, section 8.2.3.
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let fields: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&fields.join(&b"; "[..]));
+    if let Ok(joined) = joined {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// What codings the client accepts, as it says it.
+pub fn accepted_codings(headers: &HeaderMap) -> Option<String> {
+    let said = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let said: Vec<&str> = said.collect();
+    (!said.is_empty()).then(|| said.join(", "))
 }
 
 /// By whose hands a request came: what the client says of those before it, then the client.
@@ -128,6 +168,48 @@ mod tests {
         // A name that no host has costs no look-up.
         assert_eq!(authority("/", &[&format!("a{long}")]), None);
         assert_eq!(authority("/", &[&format!("{}.localhost", "-".repeat(60_000))]), None);
+    }
+
+    #[test]
+    fn a_worker_is_told_what_is_for_it() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("cookie", "a=1"),
+            ("cookie", "b=2; c=3"),
+            ("cookie", "d=4"),
+            ("accept", "a/b"),
+            ("accept", "c/d"),
+            ("cf-ipcountry", "XX"),
+            ("cf-connecting-ip", "192.0.2.1"),
+            ("cf-access-jwt-assertion", "kept"),
+            ("cloudflare-workers-version-key", "kept"),
+            ("true-client-ip", "192.0.2.1"),
+            ("connection", "keep-alive, X-Of-Connection"),
+            ("connection", "upgrade, content-length"),
+            ("x-of-connection", "1"),
+            ("upgrade", "websocket"),
+            ("content-length", "3"),
+        ] {
+            headers.append(name, value.parse().unwrap());
+        }
+        clean(&mut headers);
+        let mut left: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        left.sort();
+        assert_eq!(
+            left,
+            [
+                "accept: a/b",
+                "accept: c/d",
+                "cf-access-jwt-assertion: kept",
+                "cloudflare-workers-version-key: kept",
+                "connection: keep-alive, X-Of-Connection",
+                "connection: upgrade, content-length",
+                "content-length: 3",
+                "cookie: a=1; b=2; c=3; d=4",
+                "upgrade: websocket",
+            ]
+        );
     }
 
     #[test]

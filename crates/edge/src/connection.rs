@@ -5,8 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,14 +13,18 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 use crate::answer::{Common, HEAD_BYTES_MAX, Peer, answer};
 use crate::body::EdgeBody;
 use crate::client_body::ClientBody;
+use crate::client_stream::ClientStream;
+use crate::clients::Seat;
+use crate::http2::{Pieces, Streams};
+use crate::sockets::Handover;
 
 /// How long a client may take to send a request's head.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,10 +33,6 @@ pub const STREAMS_MAX: u32 = 256;
 /// How often a client of HTTP/2 is asked whether it is there still, and how long it may take to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// How an HTTP/2 connection begins, and no request of HTTP/1.1.
-const H2_PREFACE: &[u8; 3] = b"PRI";
-/// How often the first bytes are looked at while they could be the beginning of either.
-const SNIFF_INTERVAL: Duration = Duration::from_millis(5);
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What a connection has of the server that accepted it.
@@ -47,11 +45,13 @@ pub struct Shared {
     pub _alive: mpsc::Sender<()>,
 }
 
-/// Which protocol the client speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    Http1,
-    Http2,
+/// How a connection without TLS could not be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    #[error("nothing could be read")]
+    Read(#[from] io::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
 }
 
 // === impl Shared ===
@@ -65,68 +65,67 @@ impl Shared {
 }
 
 /// Serves a connection without TLS.
-pub async fn serve(mut shared: Shared, stream: TcpStream, client: SocketAddr) -> Result<(), hyper::Error> {
+pub async fn serve(
+    mut shared: Shared,
+    stream: TcpStream,
+    client: SocketAddr,
+    seat: Seat,
+) -> Result<(), ConnectionError> {
+    let mut stream = ClientStream::new(stream, seat);
     let sniffed = tokio::select! {
-        sniffed = tokio::time::timeout(HEAD_TIMEOUT, sniff(&stream)) => sniffed,
+        sniffed = tokio::time::timeout(HEAD_TIMEOUT, stream.sniff()) => sniffed,
         () = shared.drain() => return Ok(()),
     };
-    let protocol = match sniffed {
-        Ok(Ok(Some(protocol))) => protocol,
-        Ok(_) => return Ok(()),
-        Err(_) => {
-            let mut said = [0; H2_PREFACE.len()];
-            if stream.try_read(&mut said).is_ok_and(|length| length > 0) {
-                // A client that takes nothing is not told.
-                let _ = stream.try_write(REQUEST_TIMEOUT);
-            }
-            return Ok(());
-        }
+    let Ok(begins_h2) = sniffed else {
+        stream.farewell(REQUEST_TIMEOUT).await;
+        return Ok(());
     };
     let peer = Peer::new(client.ip(), None);
-    match protocol {
-        Protocol::Http1 => {
-            let late = Arc::new(AtomicBool::new(false));
-            let socket = Socket { stream, late: Arc::clone(&late), asked: false };
-            serve_http1(&mut shared, peer, socket, &late).await
-        }
-        Protocol::Http2 => serve_http2(&mut shared, peer, stream).await,
-    }
+    let served = if begins_h2? {
+        serve_http2(&mut shared, peer, stream).await
+    } else {
+        serve_http1(&mut shared, peer, stream).await
+    };
+    Ok(served?)
 }
 
-/// Serves requests by HTTP/1.1. `late` turns true if the client did not end its head in time.
-pub async fn serve_http1(
-    shared: &mut Shared,
-    peer: Peer,
-    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    late: &AtomicBool,
-) -> Result<(), hyper::Error> {
-    let common = Arc::clone(&shared.common);
+/// Serves requests by HTTP/1.1.
+pub async fn serve_http1<S>(shared: &mut Shared, peer: Peer, stream: ClientStream<S>) -> Result<(), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let of_requests = Arc::new(shared.clone());
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
-    let service = service_fn(move |request| hear(Arc::clone(&common), peer, request));
-    let connection = builder.serve_connection(TokioIo::new(socket), service).with_upgrades();
-    let mut connection = pin!(connection);
-    let ended = until_drained(shared, connection.as_mut(), |connection| connection.graceful_shutdown()).await;
-    late.store(ended.as_ref().is_err_and(hyper::Error::is_timeout), Ordering::Relaxed);
+    let service = service_fn(move |request| hear(Arc::clone(&of_requests), peer, request));
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let ended = until_drained(shared, Pin::new(&mut connection), |connection| connection.graceful_shutdown()).await;
+    if ended.as_ref().is_err_and(hyper::Error::is_timeout)
+        && let Some(parts) = connection.into_parts()
+    {
+        parts.io.into_inner().farewell(REQUEST_TIMEOUT).await;
+    }
     ended
 }
 
 /// Serves requests by HTTP/2.
-pub async fn serve_http2(
-    shared: &mut Shared,
-    peer: Peer,
-    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<(), hyper::Error> {
-    let common = Arc::clone(&shared.common);
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+pub async fn serve_http2<S>(shared: &mut Shared, peer: Peer, stream: ClientStream<S>) -> Result<(), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let of_requests = Arc::new(shared.clone());
+    let mut builder = http2::Builder::new(Streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEAD_BYTES_MAX as u32)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    let service = service_fn(move |request| hear(Arc::clone(&common), peer, request));
-    let connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let service = service_fn(move |request| {
+        let hearing = hear(Arc::clone(&of_requests), peer, request);
+        async move { hearing.await.map(|response| response.map(Pieces::new)) }
+    });
+    let connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     until_drained(shared, connection, |connection| connection.graceful_shutdown()).await
 }
 
@@ -146,15 +145,18 @@ async fn until_drained<C: Future>(
 }
 
 async fn hear(
-    common: Arc<Common>,
+    shared: Arc<Shared>,
     peer: Peer,
     mut request: Request<Incoming>,
 ) -> Result<Response<EdgeBody>, Infallible> {
-    let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let upgrade = request
+        .headers()
+        .contains_key(header::UPGRADE)
+        .then(|| Handover { upgrade: hyper::upgrade::on(&mut request), shared: Shared::clone(&shared) });
     let (parts, body) = request.into_parts();
     // By HTTP/1.1 the body of such an answer is left out below this.
     let head_only = parts.method == Method::HEAD && parts.version == Version::HTTP_2;
-    let response = answer(&common, peer, parts, ClientBody::Hyper(body), upgrade).await;
+    let response = answer(&shared.common, peer, parts, ClientBody::hyper(body), upgrade).await;
     Ok(if head_only { without_body(response) } else { response })
 }
 
@@ -166,78 +168,4 @@ fn without_body(response: Response<EdgeBody>) -> Response<EdgeBody> {
         parts.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
     }
     Response::from_parts(parts, EdgeBody::full(Bytes::new()))
-}
-
-/// Which protocol the client speaks, by its first bytes; none if it closed before.
-async fn sniff(stream: &TcpStream) -> io::Result<Option<Protocol>> {
-    let mut first = [0; H2_PREFACE.len()];
-    loop {
-        let length = stream.peek(&mut first).await?;
-        let seen = first.get(..length).unwrap_or_default();
-        if seen.is_empty() {
-            return Ok(None);
-        }
-        if !H2_PREFACE.starts_with(seen) {
-            return Ok(Some(Protocol::Http1));
-        }
-        if length == H2_PREFACE.len() {
-            return Ok(Some(Protocol::Http2));
-        }
-        tokio::time::sleep(SNIFF_INTERVAL).await;
-    }
-}
-
-/// A client's socket that says why, where a request's head does not come to its end.
-struct Socket {
-    stream: TcpStream,
-    /// The client took too long.
-    late: Arc<AtomicBool>,
-    /// It sent something since it was last told something.
-    asked: bool,
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if self.asked && self.late.load(Ordering::Relaxed) {
-            // A client that takes nothing is not told.
-            let _ = self.stream.try_write(REQUEST_TIMEOUT);
-        }
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.asked |= buffer.filled().len() > before;
-        polled
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.asked = false;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.asked = false;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

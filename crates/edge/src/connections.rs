@@ -36,7 +36,7 @@ pub async fn connect(ask: &Ask, mut inbound: Inbound) {
     let Some(permit) = admit::connection(&ask.instance, ask.meta.event).await else {
         return ask.fail("the worker ended");
     };
-    let connection = match ask.edge.outbound().connect(host, port, ask.meta.secure).await {
+    let connection = match ask.world().connect(host, port, ask.meta.secure).await {
         Ok(connection) => connection,
         Err(error) => return ask.fail(&outbound_error(&error)),
     };

@@ -8,6 +8,8 @@ use selvedge_door::{Inbound, Mux, OpenError, Opened, Outbound, Reply, Reset, Res
 use selvedge_model::{Failure, LimitName};
 use tokio::sync::oneshot;
 
+use crate::calls::Calls;
+use crate::client_body::ClientBodyError;
 use crate::deployed::Deployed;
 use crate::edge::{Edge, RequestId};
 use crate::instance::Instance;
@@ -47,6 +49,8 @@ pub enum NoAnswer {
     Unavailable(String),
     /// Whoever asked went away.
     Cancelled,
+    /// The client's body did not come to its end.
+    Body(ClientBodyError),
 }
 
 /// Ends an event whose caller goes away before the answer.
@@ -74,7 +78,8 @@ pub struct Answered {
     pub reply: Reply,
 }
 
-/// Sends an event to an instance of the worker; `watch` notes what becomes of it.
+/// Sends an event to an instance of the worker; `watch` notes what becomes of it, `calls` counts it and those that it
+/// makes.
 pub async fn send(
     edge: &Arc<Edge>,
     pool: &Arc<Pool>,
@@ -82,8 +87,9 @@ pub async fn send(
     head: &[u8],
     body: EventBody,
     watch: Option<&Arc<Watch>>,
+    calls: &Arc<Calls>,
 ) -> Result<Answered, NoAnswer> {
-    let sent = try_instances(edge, pool, request_id, head, body, watch).await;
+    let sent = try_instances(edge, pool, request_id, head, body, watch, calls).await;
     if let Some(watch) = watch {
         match &sent {
             Ok(answered) => {
@@ -93,7 +99,7 @@ pub async fn send(
             }
             Err(NoAnswer::Failed(failure)) => watch.failed(failure),
             Err(NoAnswer::Lost(reason) | NoAnswer::Unavailable(reason)) => watch.lost(reason),
-            Err(NoAnswer::Cancelled) => watch.cancelled(),
+            Err(NoAnswer::Cancelled | NoAnswer::Body(_)) => watch.cancelled(),
         }
     }
     sent
@@ -106,6 +112,7 @@ async fn try_instances(
     head: &[u8],
     mut body: EventBody,
     watch: Option<&Arc<Watch>>,
+    calls: &Arc<Calls>,
 ) -> Result<Answered, NoAnswer> {
     let wall = Duration::from_millis(pool.deployed.version.manifest.limits.wall_ms);
     let deadline = Instant::now() + wall;
@@ -122,7 +129,7 @@ async fn try_instances(
             _ => (Bytes::new(), false),
         };
         let stream = instance.mux.reserve();
-        instance.name(stream, request_id, deadline, watch.cloned());
+        instance.name(stream, request_id, deadline, watch.cloned(), calls);
         let opened = match instance.mux.open(stream, head, first, whole) {
             Ok(opened) => opened,
             Err(OpenError::Closed) => {
@@ -153,7 +160,9 @@ async fn try_instances(
                 };
             }
             Err(reset) => {
-                sending.settle();
+                if let Some(error) = sending.settle() {
+                    return Err(NoAnswer::Body(error));
+                }
                 return Err(no_answer(&pool.deployed, request_id, reset));
             }
         }
@@ -179,21 +188,25 @@ enum Sending {
 }
 
 impl Sending {
-    /// The event has an answer: nothing is sent again.
-    fn settle(self) {
-        if let Self::Client(mut upload) = self {
-            upload.close();
-            if let Ok(upload) = upload.try_recv() {
-                tokio::spawn(upload.linger());
-            }
+    /// The event has an answer: nothing is sent again. Gives what was wrong with the client's body, if that ended it.
+    fn settle(self) -> Option<ClientBodyError> {
+        let Self::Client(mut upload) = self else {
+            return None;
+        };
+        upload.close();
+        let mut upload = upload.try_recv().ok()?;
+        let broken = upload.broken.take();
+        if broken.is_none() {
+            tokio::spawn(upload.linger());
         }
+        broken
     }
 
     /// The body to send again, after an instance that never began the event.
     async fn back(self) -> Option<EventBody> {
         match self {
             Self::Whole(bytes) => Some(EventBody::Whole(bytes)),
-            Self::Client(upload) => upload.await.ok().map(EventBody::Client),
+            Self::Client(upload) => upload.await.ok().filter(|upload| upload.broken.is_none()).map(EventBody::Client),
             Self::Messages => Some(EventBody::Messages),
             Self::Isolate => None,
         }

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use selvedge_cache::{CacheLimits, HttpCache};
 use selvedge_model::{AccountId, Failure, Loaded, VersionId, WorkerKey, WorkerRecord};
 use selvedge_outbound::Outbound;
-use selvedge_runner::{Reports, Runners, Stuck};
+use selvedge_runner::{Reports, Runners};
 
 use crate::deployed::Deployed;
 use crate::instance::Instance;
@@ -20,23 +20,14 @@ use crate::site::Site;
 use crate::slot::{Slot, Versions};
 use crate::table::{Found, Table};
 
+mod room;
+
+pub use room::For;
+
 /// How often idle instances are looked for.
 const EVICT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often events that take too long are looked for: a timer for each would cost more than all else in the edge.
 const OVERDUE_INTERVAL: Duration = Duration::from_millis(100);
-
-/// A runner that held more than it may so many times in a row, whatever ended in between, is replaced.
-const OVER_BUDGET_TIMES: u32 = 3;
-/// How long the other instances of a runner that must end may take to finish what they have.
-const MOVE_TIME_MAX: Duration = Duration::from_secs(30);
-/// How long they may in any case, however much memory the runner holds: what most of them need.
-const MOVE_TIME_MIN: Duration = Duration::from_millis(250);
-/// How often it is looked whether they have.
-const MOVE_INTERVAL: Duration = Duration::from_millis(50);
-
-/// How often the one idle longest is looked for to end it: others may end the same one, or begin an event in it, at that
-/// moment.
-const ROOM_TRIES_MAX: usize = 64;
 
 /// Versions that were started and are kept for who deploys them next.
 const PREPARED_MAX: usize = 64;
@@ -119,6 +110,8 @@ pub struct Edge {
     any_broken: AtomicBool,
     /// How many times in a row its runner held more than it may.
     over_budget: AtomicU32,
+    /// Where it listens: schemes and ports.
+    listening: RwLock<Vec<(&'static str, u16)>>,
     /// The instances that are there, by the number of their isolate.
     isolates: Mutex<HashMap<u64, Weak<Instance>>>,
     next_id: AtomicU64,
@@ -149,6 +142,7 @@ impl Edge {
             broken: RwLock::default(),
             any_broken: AtomicBool::new(false),
             over_budget: AtomicU32::new(0),
+            listening: RwLock::default(),
             isolates: Mutex::default(),
             next_id: AtomicU64::new(seed.as_nanos() as u64),
         });
@@ -371,6 +365,22 @@ impl Edge {
         self.table.read().site(key).cloned()
     }
 
+    /// Whether a worker answers at a host, in lower case and without a port, because the host was given to it: not the one
+    /// that answers where nobody else does.
+    pub(crate) fn serves(&self, scheme: &str, host: &str, target: &str) -> bool {
+        self.table.read().serves(scheme, host, target)
+    }
+
+    /// It listens there from now on.
+    pub(crate) fn note_listening(&self, scheme: &'static str, port: u16) {
+        self.listening.write().push((scheme, port));
+    }
+
+    /// Whether it listens at a port.
+    pub(crate) fn listens(&self, scheme: &str, port: u16) -> bool {
+        self.listening.read().iter().any(|(known, at)| *known == scheme && *at == port)
+    }
+
     /// Whether something answers at a host: who asks for a certificate of it may have one.
     pub fn has_host(&self, host: &str) -> bool {
         self.table.read().has_host(host)
@@ -420,120 +430,6 @@ impl Edge {
     pub(crate) fn forget_instance(&self, isolate: u64) {
         self.isolates.lock().remove(&isolate);
     }
-
-    /// Whether another instance may be started, which may end the one idle longest.
-    pub(crate) fn has_room(&self) -> bool {
-        if self.isolates.lock().len() < self.config.isolates_max {
-            return true;
-        }
-        let live =
-            self.isolates.lock().values().filter_map(Weak::upgrade).filter(|instance| instance.is_live()).count();
-        let mut idlest =
-            std::iter::repeat_with(|| self.idlest()).take(ROOM_TRIES_MAX).map_while(std::convert::identity);
-        live < self.config.isolates_max || idlest.any(|pool| pool.evict(Duration::ZERO) > 0)
-    }
-
-    /// The worker whose instances have all been idle longest.
-    fn idlest(&self) -> Option<Arc<Pool>> {
-        let pools = self.pools.read();
-        let idle = pools.values().filter_map(|pool| Some((pool.idle()?, pool)));
-        idle.max_by_key(|(idle, _)| *idle).map(|(_, pool)| Arc::clone(pool))
-    }
-
-    /// The instances in a runner.
-    fn instances_in(&self, runner: u32) -> Vec<Arc<Instance>> {
-        let isolates = self.isolates.lock();
-        isolates.values().filter_map(Weak::upgrade).filter(|instance| instance.runner == runner).collect()
-    }
-
-    /// An isolate cannot be stopped: its events fail, all other instances of its process are replaced as they finish
-    /// what they have, and the process ends.
-    fn stuck(self: &Arc<Self>, runner: u32, stuck: &Stuck) {
-        let instances = self.instances_in(runner);
-        for instance in instances.iter().filter(|instance| instance.isolate == stuck.isolate) {
-            tracing::warn!(
-                worker = %instance.deployed.key,
-                "code that exceeded a limit does not stop: its neighbours move to another process, and its own ends"
-            );
-            instance.give_up(stuck);
-        }
-        self.empty(runner);
-    }
-
-    /// Ends a runner that takes no more orders: once its instances have finished what they have, after a while, or at once
-    /// where it holds far too much.
-    fn empty(self: &Arc<Self>, runner: u32) {
-        for instance in self.instances_in(runner) {
-            instance.retire();
-        }
-        let edge = Arc::clone(self);
-        // With the default budget, three quarters of the machine's memory.
-        let bytes_max = edge.config.memory_bytes_max.saturating_add(edge.config.memory_bytes_max / 2);
-        tokio::spawn(async move {
-            let began = Instant::now();
-            while began.elapsed() < MOVE_TIME_MAX
-                && !edge.instances_in(runner).is_empty()
-                && (began.elapsed() < MOVE_TIME_MIN || resident_bytes(runner).is_some_and(|used| used <= bytes_max))
-            {
-                tokio::time::sleep(MOVE_INTERVAL).await;
-            }
-            for instance in edge.instances_in(runner) {
-                // Whichever is to blame must not begin again elsewhere.
-                instance.abandon(
-                    "the process that ran this worker had to end: it held too much memory, or could not be stopped",
-                );
-            }
-            edge.runners.end(runner);
-        });
-    }
-
-    /// Ends the events that take longer than they may.
-    fn end_overdue(&self) {
-        let now = Instant::now();
-        for instance in self.instances() {
-            instance.end_overdue(now);
-        }
-    }
-
-    fn evict(self: &Arc<Self>) {
-        self.forget_pools();
-        let pools: Vec<Arc<Pool>> = self.pools.read().values().cloned().collect();
-        for pool in &pools {
-            pool.evict(self.config.instance_idle_max);
-        }
-        let Some(runner) = self.runners.serving_pid() else {
-            return;
-        };
-        let used = resident_bytes(runner).unwrap_or_default();
-        if used <= self.config.memory_bytes_max {
-            self.over_budget.store(0, Ordering::Relaxed);
-            return;
-        }
-        let times = self.over_budget.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut idle: Vec<(Duration, Arc<Pool>)> =
-            pools.into_iter().filter_map(|pool| Some((pool.idle()?, pool))).collect();
-        idle.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
-        // A tenth at a time: memory comes back only once the isolates are gone.
-        let some = idle.len().div_ceil(10);
-        let ended: usize = idle.into_iter().take(some).map(|(_, pool)| pool.evict(Duration::ZERO)).sum();
-        tracing::info!(
-            used,
-            allowed = self.config.memory_bytes_max,
-            ended,
-            "over the memory budget: idle isolates end"
-        );
-        if ended == 0 || times >= OVER_BUDGET_TIMES {
-            // Busy ones hold it: one of them by what V8 does not count.
-            self.over_budget.store(0, Ordering::Relaxed);
-            tracing::warn!(
-                used,
-                allowed = self.config.memory_bytes_max,
-                "over the memory budget: the runner is replaced"
-            );
-            self.runners.retire(runner);
-            self.empty(runner);
-        }
-    }
 }
 
 /// Acts on what runners say of isolates that cannot be stopped, for as long as the edge lives.
@@ -555,19 +451,10 @@ async fn keep_house(edge: Weak<Edge>) {
         let Some(edge) = edge.upgrade() else {
             return;
         };
-        edge.end_overdue();
+        edge.look();
         if evicted.elapsed() >= EVICT_INTERVAL {
             edge.evict();
             evicted = Instant::now();
         }
     }
-}
-
-/// The memory that a process holds, in bytes.
-fn resident_bytes(pid: u32) -> Option<u64> {
-    /// Pages are 4 KiB on every kind of machine that this runs on.
-    const PAGE_BYTES: u64 = 4096;
-    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * PAGE_BYTES)
 }

@@ -58,7 +58,7 @@ impl From<NoAnswer> for EventError {
             NoAnswer::Failed(failure) => Self::Failed(failure),
             NoAnswer::Lost(reason) => Self::Lost(reason),
             NoAnswer::Unavailable(reason) => Self::Unavailable(reason),
-            NoAnswer::Cancelled => Self::Lost("it was cancelled".into()),
+            NoAnswer::Cancelled | NoAnswer::Body(_) => Self::Lost("it was cancelled".into()),
         }
     }
 }
@@ -137,7 +137,11 @@ async fn scheduled(edge: &Arc<Edge>, pool: &Arc<Pool>, cron: &str, time_ms: u64)
     let watch = Watch::begin(edge, &pool.deployed, id, None, event);
     let head = head::open("scheduled", "", "", &meta, &HeaderMap::new(), &[])
         .map_err(|error| NoAnswer::Unavailable(error.to_string()))?;
-    let sent = dispatch::send(edge, pool, id, &head, EventBody::Whole(Bytes::new()), watch.as_ref()).await;
+    let sent =
+        dispatch::send(edge, pool, id, &head, EventBody::Whole(Bytes::new()), watch.as_ref(), &Arc::default()).await;
+    if let Some(watch) = &watch {
+        watch.has_no_status();
+    }
     if let Err(NoAnswer::Failed(failure)) = &sent {
         edge.records().failed(pool.deployed.key.worker.as_str(), &id.to_string(), failure);
     }
@@ -158,7 +162,10 @@ async fn tail(edge: &Arc<Edge>, consumer: &Arc<Slot>, producer: &WorkerName, bod
     let watch = Watch::begin_untold(edge, &pool.deployed, id, None, event);
     let head = head::open("tail", "", "", &meta, &HeaderMap::new(), &[])
         .map_err(|error| EventError::Lost(error.to_string()))?;
-    dispatch::send(edge, &pool, id, &head, EventBody::Whole(body), watch.as_ref()).await?;
+    dispatch::send(edge, &pool, id, &head, EventBody::Whole(body), watch.as_ref(), &Arc::default()).await?;
+    if let Some(watch) = &watch {
+        watch.has_no_status();
+    }
     Ok(())
 }
 

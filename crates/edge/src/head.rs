@@ -1,7 +1,10 @@
 //! Between HTTP heads and the head blocks of the host door.
 
+use std::collections::HashSet;
+
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::ext::ReasonPhrase;
 use selvedge_door::{Head, HeadBuilder, HeadError};
 
 /// Headers that speak of one connection and go no further.
@@ -14,9 +17,28 @@ const HOP_BY_HOP: [HeaderName; 6] = [
     header::PROXY_AUTHORIZATION,
 ];
 
-/// Whether a header goes no further than one connection.
-pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name) || name.as_str() == "keep-alive" || name.as_str() == "proxy-connection"
+const NO_REASON: ReasonPhrase = ReasonPhrase::from_static(b"");
+
+/// Names that `Connection` has besides those of headers, or that it cannot take away: what the protocols here handle
+/// themselves, and how long a body is.
+const NOT_TAKEN_AWAY: [&str; 6] = ["", "close", "keep-alive", "upgrade", "content-length", "host"];
+
+/// Whether a header goes no further than one connection. An upgrade to a WebSocket is the worker's to make.
+pub fn is_hop_by_hop(name: &HeaderName, value: &HeaderValue) -> bool {
+    HOP_BY_HOP.contains(name)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+        || *name == header::UPGRADE && !value.as_bytes().eq_ignore_ascii_case(b"websocket")
+}
+
+/// What a head's `Connection` says of its other headers: that these go no further either (RFC 9110, section 7.6.1).
+pub fn named_by_connection(headers: &HeaderMap) -> HashSet<String> {
+    headers.get_all(header::CONNECTION).iter().flat_map(named_by).collect()
+}
+
+fn named_by(connection: &HeaderValue) -> Vec<String> {
+    let is_named = |name: &&str| !NOT_TAKEN_AWAY.iter().any(|other| name.eq_ignore_ascii_case(other));
+    let names = connection.to_str().unwrap_or_default().split(',').map(str::trim).filter(is_named);
+    names.map(str::to_ascii_lowercase).collect()
 }
 
 /// A head block that opens a stream.
@@ -32,7 +54,7 @@ pub fn open(
     builder.field(target.as_bytes())?.field(method.as_bytes())?.field(url.as_bytes())?.field(meta.as_bytes())?;
     for (name, value) in headers {
         let ours = further.iter().any(|(known, _)| *known == name.as_str());
-        if !ours && !is_hop_by_hop(name) {
+        if !ours && !is_hop_by_hop(name, value) {
             builder.field(name.as_str().as_bytes())?.field(value.as_bytes())?;
         }
     }
@@ -45,10 +67,11 @@ pub fn open(
 /// A head block that answers a stream.
 pub fn respond(status: StatusCode, meta: &str, headers: &HeaderMap) -> Result<Vec<u8>, HeadError> {
     let mut builder = HeadBuilder::new();
+    let named = named_by_connection(headers);
     let text = status.canonical_reason().unwrap_or_default();
     builder.field(status.as_str().as_bytes())?.field(text.as_bytes())?.field(meta.as_bytes())?;
     for (name, value) in headers {
-        if !is_hop_by_hop(name) {
+        if !is_hop_by_hop(name, value) && !named.contains(name.as_str()) {
             builder.field(name.as_str().as_bytes())?.field(value.as_bytes())?;
         }
     }
@@ -66,26 +89,94 @@ pub enum BadHead {
     TooLarge { used: u64 },
 }
 
-/// The status and headers of an answer, of at most `bytes_max`.
-pub fn answer(head: &Head, bytes_max: u32) -> Result<(StatusCode, HeaderMap), BadHead> {
+/// The head of an answer.
+#[derive(Debug)]
+pub struct AnswerHead {
+    pub status: StatusCode,
+    /// Where it is not the status's own: what HTTP/1.1 has behind the number.
+    pub reason: Option<ReasonPhrase>,
+    pub headers: HeaderMap,
+}
+
+/// The head of an answer, of at most `bytes_max`.
+pub fn answer(head: &Head, bytes_max: u32) -> Result<AnswerHead, BadHead> {
     let used = head.0.len() as u64;
     if used > u64::from(bytes_max) {
         return Err(BadHead::TooLarge { used });
     }
     let status = StatusCode::from_bytes(head.field(0)).map_err(|_| BadHead::Status)?;
-    Ok((status, headers(head, 3)?))
+    Ok(AnswerHead { status, reason: reason(status, head.field(1)), headers: headers(head, 3)? })
+}
+
+fn reason(status: StatusCode, text: &[u8]) -> Option<ReasonPhrase> {
+    match status.canonical_reason() {
+        Some(usual) if text.is_empty() || text == usual.as_bytes() => None,
+        // An empty one is said too: where there is none, hyper writes a word of its own.
+        _ => Some(ReasonPhrase::try_from(text).unwrap_or(NO_REASON)),
+    }
 }
 
 /// The headers of a head block, given how many fields stand before them.
 pub fn headers(head: &Head, skip: usize) -> Result<HeaderMap, BadHead> {
     let mut map = HeaderMap::new();
+    let mut named = Vec::new();
     for (name, value) in head.headers(skip) {
         let bad = || BadHead::Header(String::from_utf8_lossy(name).into_owned());
         let name = HeaderName::from_bytes(name).map_err(|_| bad())?;
-        if !is_hop_by_hop(&name) {
-            let value = HeaderValue::from_bytes(value).map_err(|_| bad())?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| bad())?;
+        if name == header::CONNECTION {
+            named.extend(named_by(&value));
+        } else if !is_hop_by_hop(&name, &value) {
             map.append(name, value);
         }
     }
+    for name in named {
+        map.remove(name.as_str());
+    }
     Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A head as an isolate sends it.
+    fn sent(fields: &[&str]) -> Head {
+        let mut builder = HeadBuilder::new();
+        for field in fields {
+            builder.field(field.as_bytes()).unwrap();
+        }
+        Head(builder.finish().into())
+    }
+
+    #[test]
+    fn an_answer_keeps_its_reason() {
+        for (status, text, reason) in [
+            ("200", "", None),
+            ("200", "OK", None),
+            ("200", "Fine", Some("Fine")),
+            ("299", "Odd Text", Some("Odd Text")),
+            ("299", "", Some("")),
+            ("200", "\u{1}", Some("")),
+        ] {
+            let head = answer(&sent(&[status, text, ""]), 1000).unwrap();
+            assert_eq!(head.reason.as_ref().map(ReasonPhrase::as_bytes), reason.map(str::as_bytes), "{status} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_of_one_connection_ends_there() {
+        let lines = "x-kept|1|connection|close, X-Named|x-named|2|keep-alive|3|te|4|upgrade|h2c|http2-settings|5";
+        let head = sent(&lines.split('|').collect::<Vec<_>>());
+        let map = headers(&head, 0).unwrap();
+        assert_eq!(map, HeaderMap::from_iter([(HeaderName::from_static("x-kept"), HeaderValue::from_static("1"))]));
+
+        let mut request = HeaderMap::new();
+        request.insert(header::UPGRADE, HeaderValue::from_static("WebSocket"));
+        request.insert(header::CONNECTION, HeaderValue::from_static("x-named, Upgrade"));
+        request.insert("x-named", HeaderValue::from_static("6"));
+        let forwarded = Head(respond(StatusCode::OK, "", &request).unwrap().into());
+        let names: Vec<&[u8]> = forwarded.headers(3).map(|(name, _)| name).collect();
+        assert_eq!(names, [&b"upgrade"[..]]);
+    }
 }

@@ -20,12 +20,14 @@ use url::Url;
 use crate::admit;
 use crate::body::DoorBody;
 use crate::cached;
+use crate::calls::Calls;
 use crate::connections;
 use crate::deployed::Assets;
 use crate::dispatch::{self, EventBody, NoAnswer};
 use crate::edge::Edge;
 use crate::events::EventError;
 use crate::head;
+use crate::inside::Here;
 use crate::instance::Instance;
 use crate::pages;
 use crate::pool::Pool;
@@ -151,6 +153,16 @@ impl Ask {
         }
     }
 
+    /// The way to the world, for the account of the worker.
+    pub fn world(&self) -> selvedge_outbound::Outbound {
+        self.edge.outbound().of(self.instance.account().as_str())
+    }
+
+    /// The calls of workers that the event which asks is one of.
+    pub fn calls(&self) -> Arc<Calls> {
+        self.instance.calls(self.meta.event)
+    }
+
     /// The sending half of the stream, for what follows a head already sent.
     pub fn outbound(&self) -> Outbound {
         Outbound::new(Arc::clone(&self.instance.mux), self.stream)
@@ -197,7 +209,9 @@ async fn fetch(ask: &Ask, body: Inbound) {
         admit::subrequest(&ask.instance, ask.meta.event).map_err(|_| Denied)
     };
     let options = FetchOptions { redirect, decode: true };
-    let fetched = ask.edge.outbound().fetch(request, options, &admit).await;
+    let calls = ask.calls();
+    let here = Here { edge: &ask.edge, calls: &calls };
+    let fetched = ask.world().fetch_past(request, options, &admit, Some(&here)).await;
     drop(permit);
     match fetched {
         Err(error) => ask.fail(&chain(&error)),
@@ -214,7 +228,8 @@ fn request_of(ask: &Ask, body: Inbound) -> Result<http::Request<RequestBody>, St
     let method = Method::from_bytes(ask.head.field(1)).map_err(|error| error.to_string())?;
     let url = ask.head.text(2);
     let uri: Uri = url.parse().map_err(|error| format!("\"{url}\" is not a URL that can be fetched: {error}"))?;
-    let headers = head::headers(&ask.head, 4).map_err(|error| error.to_string())?;
+    let mut headers = head::headers(&ask.head, 4).map_err(|error| error.to_string())?;
+    ask.calls().mark(&mut headers);
     let length = headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let body = match (body.complete(), length) {
         (Some(bytes), _) if bytes.is_empty() => RequestBody::empty(),
@@ -292,6 +307,10 @@ async fn worker(
     props: Option<serde_json::Value>,
     mut body: Inbound,
 ) {
+    let calls = ask.calls();
+    if let Err(error) = calls.call() {
+        return ask.fail(&error.to_string());
+    }
     let kind = if ask.meta.websocket { "websocket" } else { kind };
     let target = entrypoint.map_or_else(|| kind.to_owned(), |entrypoint| format!("{kind}:{entrypoint}"));
     let id = ask.edge.request_id();
@@ -324,8 +343,11 @@ async fn worker(
     let untold = ask.instance.watch(ask.meta.event).is_some_and(|watch| watch.is_untold());
     let begin = if untold { Watch::begin_untold } else { Watch::begin };
     let watch = begin(&ask.edge, &pool.deployed, id, entrypoint, event);
-    match dispatch::send(&ask.edge, pool, id, &head, body, watch.as_ref()).await {
+    match dispatch::send(&ask.edge, pool, id, &head, body, watch.as_ref(), &calls).await {
         Ok(answered) => {
+            if let ("rpc", Some(watch)) = (kind, &watch) {
+                watch.has_no_status();
+            }
             let reply = answered.reply;
             match reply.body.complete() {
                 Some(bytes) => ask.instance.mux.respond(ask.stream, &reply.head.0, bytes, true, true),
@@ -340,7 +362,7 @@ async fn worker(
             ask.fail(&pages::sentence(&failure));
         }
         Err(NoAnswer::Lost(reason) | NoAnswer::Unavailable(reason)) => ask.fail(&reason),
-        Err(NoAnswer::Cancelled) => ask.fail("the request was cancelled"),
+        Err(NoAnswer::Cancelled | NoAnswer::Body(_)) => ask.fail("the request was cancelled"),
     }
 }
 

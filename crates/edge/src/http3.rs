@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::answer::{Common, HEAD_BYTES_MAX, Peer, answer};
 use crate::client_body::ClientBody;
+use crate::clients::Place;
 use crate::connection::{HEAD_TIMEOUT, STREAMS_MAX, Shared};
 use crate::requests::TlsTerms;
 
@@ -66,8 +67,8 @@ pub fn config(tls: rustls::ServerConfig) -> Result<quinn::ServerConfig, NoInitia
     Ok(config)
 }
 
-/// Serves a connection.
-pub async fn serve(mut shared: Shared, incoming: Incoming) -> Result<(), Http3Error> {
+/// Serves a connection, which has its `place` among those of its address.
+pub async fn serve(mut shared: Shared, incoming: Incoming, _place: Place) -> Result<(), Http3Error> {
     let quic = incoming.await.map_err(Http3Error::Handshake)?;
     let tls = TlsTerms {
         version: version_name(ProtocolVersion::TLSv1_3),
@@ -147,6 +148,6 @@ async fn hear(common: &Common, peer: Peer, request: Request<()>, stream: Stream)
         return Ok(());
     }
     let method = parts.method.clone();
-    let response = answer(common, peer, parts, ClientBody::Quic(Box::new(body)), None).await;
+    let response = answer(common, peer, parts, ClientBody::quic(body), None).await;
     respond::send(&mut send, &method, response).await
 }

@@ -8,16 +8,19 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use selvedge_door::{Driver, Event, Mux, Reset, ResetCode, Side};
-use selvedge_model::{Exception, Failure, LimitName, Ready, check_json};
+use selvedge_model::{AccountId, Exception, Failure, LimitName, Ready, check_json};
 use selvedge_runner::{Ordered, Stuck};
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::calls::Calls;
 use crate::deployed::Deployed;
 use crate::edge::{Edge, RequestId};
 use crate::pool::Pool;
 use crate::records::LogRecord;
 use crate::watch::Watch;
+
+mod time;
 
 /// What the subrequests of one event have used.
 #[derive(Debug)]
@@ -25,14 +28,23 @@ pub struct EventUse {
     pub subrequests: u32,
     /// A permit for each request that may wait for its answer at once.
     pub connections: Arc<Semaphore>,
+    /// The calls of workers that are made outside of any event.
+    pub calls: Arc<Calls>,
 }
 
 /// An event that is not over.
 struct Live {
     request_id: RequestId,
+    /// When it was sent.
+    began: Instant,
     /// By when it must have an answer; none once it has.
     deadline: Option<Instant>,
+    /// Since when nothing of its answer is to come.
+    over_since: Option<Instant>,
+    /// What it left to `waitUntil` was cancelled.
+    expired: bool,
     watch: Option<Arc<Watch>>,
+    calls: Arc<Calls>,
 }
 
 /// A running instance.
@@ -51,6 +63,12 @@ pub struct Instance {
     retired: AtomicBool,
     /// Its limits ended it.
     condemned: AtomicBool,
+    /// Events wait to begin behind code that does not give way.
+    stalled: AtomicBool,
+    /// An event that was cancelled may have left code behind, which runs for as long as there are others.
+    left_behind: AtomicBool,
+    /// What the isolate said that it holds, in bytes.
+    memory_bytes: AtomicU64,
     /// Milliseconds after `epoch` when it last began an event; 0 if it never did.
     used_ms: AtomicU64,
     epoch: Instant,
@@ -82,6 +100,9 @@ impl Instance {
             in_flight: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
             condemned: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            left_behind: AtomicBool::new(false),
+            memory_bytes: AtomicU64::new(0),
             used_ms: AtomicU64::new(0),
             epoch: Instant::now(),
             events: Mutex::default(),
@@ -111,8 +132,18 @@ impl Instance {
         if self.in_flight() > 0 {
             return None;
         }
+        Some(self.since_begun())
+    }
+
+    /// How long since it last began an event, or since it started.
+    pub fn since_begun(&self) -> Duration {
         let used = Duration::from_millis(self.used_ms.load(Ordering::Relaxed));
-        Some(self.epoch.elapsed().saturating_sub(used))
+        self.epoch.elapsed().saturating_sub(used)
+    }
+
+    /// Whose worker it is of.
+    pub fn account(&self) -> &AccountId {
+        &self.deployed.key.account
     }
 
     /// Whether it never began an event.
@@ -126,9 +157,39 @@ impl Instance {
         self.used_ms.store((self.epoch.elapsed().as_millis() as u64).max(1), Ordering::Relaxed);
     }
 
-    /// Remembers an event: its id for its records, by when it must have an answer, and who notes what it does.
-    pub fn name(&self, stream: u32, request_id: RequestId, deadline: Instant, watch: Option<Arc<Watch>>) {
-        self.live.lock().insert(stream, Live { request_id, deadline: Some(deadline), watch });
+    /// Remembers an event: its id for its records, by when it must have an answer, who notes what it does, and the
+    /// calls of workers that it is one of.
+    pub fn name(
+        &self,
+        stream: u32,
+        request_id: RequestId,
+        deadline: Instant,
+        watch: Option<Arc<Watch>>,
+        calls: &Arc<Calls>,
+    ) {
+        let live = Live {
+            request_id,
+            began: Instant::now(),
+            deadline: Some(deadline),
+            over_since: None,
+            expired: false,
+            watch,
+            calls: Arc::clone(calls),
+        };
+        self.live.lock().insert(stream, live);
+    }
+
+    /// The calls of workers that an event is one of.
+    pub fn calls(&self, event: u32) -> Arc<Calls> {
+        if let Some(live) = self.live.lock().get(&event) {
+            return Arc::clone(&live.calls);
+        }
+        self.with_use(event, |used| Arc::clone(&used.calls))
+    }
+
+    /// What its isolate holds, in bytes, as far as it said.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
     }
 
     /// Who notes what a live event does.
@@ -152,23 +213,6 @@ impl Instance {
         }
     }
 
-    /// Ends the events that should have had an answer by now.
-    pub fn end_overdue(&self, now: Instant) {
-        let overdue: Vec<(u32, RequestId)> = {
-            let live = self.live.lock();
-            let late = |live: &Live| live.deadline.is_some_and(|deadline| deadline <= now);
-            live.iter().filter(|(_, live)| late(live)).map(|(stream, live)| (*stream, live.request_id)).collect()
-        };
-        for (stream, request_id) in overdue {
-            let manifest = &self.deployed.version.manifest;
-            let wall_ms = manifest.limits.wall_ms;
-            self.answered(stream);
-            let failure = self.deployed.limit(&request_id.to_string(), LimitName::WallMs, wall_ms, wall_ms);
-            let text = serde_json::to_string(&failure).unwrap_or_default();
-            self.mux.reset(stream, &Reset::new(ResetCode::Limit, text));
-        }
-    }
-
     /// Its isolate exceeded a limit and cannot be stopped: tells those who wait for it, and closes its door. Events that
     /// it has not begun are not to blame, where one other is.
     pub fn give_up(&self, stuck: &Stuck) {
@@ -185,6 +229,12 @@ impl Instance {
             }
         }
         self.close();
+    }
+
+    /// It gives way to others: its account has more than its part of something. Those who wait for it learn why.
+    pub fn end_for(&self, limit: LimitName, used: u64, allowed: u64) {
+        self.fail_answered(&self.deployed.limit("", limit, used, allowed));
+        self.give_up(&Stuck { isolate: self.isolate, event: 0, limit, used, allowed });
     }
 
     /// Its process ends: tells those who wait for it why, and closes its door.
@@ -244,7 +294,11 @@ impl Instance {
                 events.clear();
             }
             drop(events);
-            if !self.is_live() && self.in_flight() == 0 {
+            let left_behind = self.left_behind.load(Ordering::Acquire);
+            if (left_behind || !self.is_live()) && self.in_flight() == 0 {
+                if left_behind {
+                    self.condemned.store(true, Ordering::Release);
+                }
                 self.close();
             }
         }
@@ -256,9 +310,11 @@ impl Instance {
         // An isolate that makes events up counts as one that asks outside of any.
         let event = if self.live.lock().contains_key(&event) { event } else { 0 };
         let mut events = self.events.lock();
-        act(events
-            .entry(event)
-            .or_insert_with(|| EventUse { subrequests: 0, connections: Arc::new(Semaphore::new(connections)) }))
+        act(events.entry(event).or_insert_with(|| EventUse {
+            subrequests: 0,
+            connections: Arc::new(Semaphore::new(connections)),
+            calls: Arc::default(),
+        }))
     }
 
     /// Takes no more events; ends when those it has are over.
@@ -307,7 +363,8 @@ async fn drive(edge: Arc<Edge>, instance: Arc<Instance>, mut driver: Driver, mut
                     instance.fail_answered(&failure);
                 }
             }
-            Ok(Event::Reset { .. } | Event::Load(_)) => {}
+            Ok(Event::Memory { bytes }) => instance.memory_bytes.store(bytes, Ordering::Relaxed),
+            Ok(Event::Reset { .. } | Event::Load(_) | Event::Expired { .. }) => {}
             Err(error) => {
                 tracing::debug!(worker = %instance.deployed.key, %error, "instance ended");
                 break;

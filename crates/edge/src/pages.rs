@@ -96,8 +96,17 @@ pub fn sentence(failure: &Failure) -> String {
         Failure::Limit { error } => {
             let name = limit_text(error.limit);
             let place = error.place.as_ref().map(|place| format!(", at {}", place_text(place))).unwrap_or_default();
+            let why = match error.limit {
+                LimitName::AccountIsolates => {
+                    "; others had no room, and this account had more than its part of the isolates"
+                }
+                LimitName::AccountMemoryBytes => {
+                    "; the platform was out of memory, and this account's isolates held more than its part"
+                }
+                _ => "",
+            };
             format!(
-                "{name} limit exceeded: used {}, allowed {}{place} (version {})",
+                "{name} limit exceeded: used {}, allowed {}{place}{why} (version {})",
                 error.used, error.allowed, error.version
             )
         }

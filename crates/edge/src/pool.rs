@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use selvedge_model::{Failure, Loaded};
 
 use crate::deployed::Deployed;
-use crate::edge::Edge;
+use crate::edge::{Edge, For};
 use crate::instance::Instance;
 use crate::slot::Slot;
 
@@ -92,32 +92,59 @@ impl Pool {
         {
             return Err(NoInstance::Failed(failure.clone()));
         }
+        let wanted = if self.live() > 0 { For::Growth } else { For::Event };
         // A task of its own: whoever asked may go away, and the instance that was begun for it is everyone's.
         let (pool, edge) = (Arc::clone(self), Arc::clone(edge));
         let starting = tokio::spawn(async move {
             let _first = first;
             let began = Instant::now();
-            let started = pool.start(&edge).await;
+            let started = pool.start(&edge, wanted).await;
             if started.is_ok() {
                 edge.records().cold_start(began.elapsed());
             }
             started
         });
-        let instance = starting.await.map_err(|error| NoInstance::Unavailable(error.to_string()))??;
-        instance.begin();
-        Ok(instance)
+        let started = starting.await.map_err(|error| NoInstance::Unavailable(error.to_string()))?;
+        match started {
+            Ok(instance) => {
+                instance.begin();
+                Ok(instance)
+            }
+            // There is no room for another: then it waits with those that wait.
+            Err(NoInstance::Unavailable(reason)) => {
+                self.begin_in(|instance| instance.is_live()).ok_or(NoInstance::Unavailable(reason))
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// The least busy live instance.
+    /// The least busy of the live instances that give way to new events. None also where all are stalled and there may be
+    /// another.
     fn pick(self: &Arc<Self>, edge: &Arc<Edge>) -> Option<Arc<Instance>> {
-        let instances = self.instances.read();
-        let chosen =
-            instances.iter().filter(|instance| instance.is_live()).min_by_key(|instance| instance.in_flight())?;
-        chosen.begin();
-        if chosen.in_flight() > BUSY_IN_FLIGHT && instances.len() < edge.config().instances_per_worker_max {
+        let may_grow = || self.live() < edge.config().instances_per_worker_max;
+        let chosen = match self.begin_in(|instance| instance.is_live() && !instance.is_stalled()) {
+            Some(chosen) => chosen,
+            None if may_grow() => return None,
+            None => self.begin_in(|instance| instance.is_live())?,
+        };
+        if chosen.in_flight() > BUSY_IN_FLIGHT && may_grow() {
             self.grow(edge);
         }
+        Some(chosen)
+    }
+
+    /// The least busy of some instances, with an event counted in: while nobody can find it idle.
+    fn begin_in(&self, which: impl Fn(&Instance) -> bool) -> Option<Arc<Instance>> {
+        let instances = self.instances.read();
+        let among = instances.iter().filter(|instance| which(instance));
+        let chosen = among.min_by_key(|instance| instance.in_flight())?;
+        chosen.begin();
         Some(Arc::clone(chosen))
+    }
+
+    /// How many of its instances take events.
+    fn live(&self) -> usize {
+        self.instances.read().iter().filter(|instance| instance.is_live()).count()
     }
 
     /// Starts one more instance, aside.
@@ -127,25 +154,20 @@ impl Pool {
         }
         let (pool, edge) = (Arc::clone(self), Arc::clone(edge));
         tokio::spawn(async move {
-            if let Err(error) = pool.start(&edge).await {
+            if let Err(error) = pool.start(&edge, For::Growth).await {
                 tracing::warn!(?error, "a busy worker got no further instance");
             }
             pool.growing.store(false, Ordering::Release);
         });
     }
 
-    async fn start(self: &Arc<Self>, edge: &Arc<Edge>) -> Result<Arc<Instance>, NoInstance> {
+    async fn start(self: &Arc<Self>, edge: &Arc<Edge>, wanted: For) -> Result<Arc<Instance>, NoInstance> {
         let unavailable = |error: &dyn std::error::Error| NoInstance::Unavailable(error.to_string());
         let payload = self.deployed.payload().map_err(|error| unavailable(&error))?;
         let memory_mib = self.deployed.version.manifest.limits.memory_mib;
         // A runner may die while the version loads: then the next one gets it.
         for _ in 0..2 {
-            if !edge.has_room() {
-                let most = edge.config().isolates_max;
-                return Err(NoInstance::Unavailable(format!(
-                    "{most} isolates run, the most that may, and all are busy"
-                )));
-            }
+            edge.make_room(&self.deployed.key.account, wanted).map_err(NoInstance::Unavailable)?;
             let ordered = edge.runners().order(memory_mib).map_err(|error| unavailable(&error))?;
             let started = Instance::start(Arc::clone(edge), self, ordered, &payload).await;
             let Some((instance, ready)) = started else {
@@ -176,7 +198,7 @@ impl Pool {
     /// Starts the version to see whether it does, and keeps the instance for the first request.
     pub async fn validate(self: &Arc<Self>, edge: &Arc<Edge>) -> Result<Loaded, NoInstance> {
         let _first = self.starting.lock().await;
-        self.start(edge).await?;
+        self.start(edge, For::Start).await?;
         self.loaded.get().cloned().ok_or_else(|| NoInstance::Unavailable("the runner said nothing of its start".into()))
     }
 

@@ -4,24 +4,29 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use selvedge_assets::{Answer, AssetRequest, Decision};
 use selvedge_model::{Failure, LimitName};
+use serde_json::Value;
 
 use crate::body::EdgeBody;
+use crate::calls::{Calls, Loops};
 use crate::client_body::ClientBody;
-use crate::client_head::{authority_of, forwarded_for, host_of};
+use crate::client_head::{self, authority_of, forwarded_for, host_of};
+use crate::client_url;
+use crate::coding;
 use crate::deployed::{Assets, Deployed};
 use crate::dispatch::{self, Answered, EventBody, NoAnswer};
 use crate::edge::{Broken, Edge, RequestId};
 use crate::events;
-use crate::head::{self, BadHead};
+use crate::head::{self, AnswerHead, BadHead};
 use crate::late::Late;
 use crate::pages::{self, About};
 use crate::pool::Pool;
-use crate::site::Site;
+use crate::seldom::Seldom;
+use crate::site::{NewKey, Site};
 use crate::slot::NoVersion;
 use crate::sockets;
 use crate::table::Found;
@@ -29,12 +34,23 @@ use crate::trace::Beginning;
 use crate::upload::{self, Upload};
 use crate::watch::Watch;
 
+/// A version's blobs cannot be read, which each request for it finds again.
+static UNREADABLE: Seldom = Seldom::new();
+
+/// What the client's own URL began with, as workers are told it.
+const VISITOR_HTTP: &str = r#"{"scheme":"http"}"#;
+const VISITOR_HTTPS: &str = r#"{"scheme":"https"}"#;
+/// What every worker is told that its answer may be coded in: the edge makes of it what the client accepts, which
+/// `request.cf.clientAcceptEncoding` has.
+/// <https://developers.cloudflare.com/fundamentals/reference/http-headers/#accept-encoding>
+const ACCEPTED_CODINGS: &str = "br, gzip";
+
 /// A client's request, as the pipeline carries it.
 pub struct Inquiry {
     pub parts: Parts,
     pub body: ClientBody,
     /// What becomes of the connection if the worker accepts a WebSocket.
-    pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+    pub upgrade: Option<sockets::Handover>,
     /// `http` or `https`.
     pub scheme: &'static str,
     /// What of TLS the connection speaks, if any.
@@ -52,34 +68,80 @@ pub struct TlsTerms {
 }
 
 /// Answers a client's request.
-pub async fn serve(edge: Arc<Edge>, inquiry: Inquiry) -> Response<EdgeBody> {
-    let Some(authority) = authority_of(&inquiry.parts) else {
-        return pages::plain(
-            &inquiry.parts.headers,
-            StatusCode::BAD_REQUEST,
-            "no_host",
-            "the request does not name one host: send one Host header, of a name and perhaps a port",
-        );
-    };
-    let host = host_of(&authority).trim_end_matches('.').to_ascii_lowercase();
+pub async fn serve(edge: Arc<Edge>, mut inquiry: Inquiry) -> Response<EdgeBody> {
     let id = edge.request_id();
-    let target = match target(&edge, &inquiry, &host, id).await {
-        Ok(target) => target,
-        Err(response) => return response,
+    let scheme = inquiry.scheme;
+    let (mut response, new_key) = match authority_in(&mut inquiry) {
+        Ok(authority) => {
+            client_head::clean(&mut inquiry.parts.headers);
+            serve_at(edge, inquiry, authority, id).await
+        }
+        Err(message) => (pages::plain(&inquiry.parts.headers, StatusCode::BAD_REQUEST, "no_host", &message), None),
     };
-    let cookie = target.cookie;
-    let mut response = answer(edge, target.pool, inquiry, authority, id).await;
-    if let Some(cookie) = cookie {
+    sign(&mut response, id);
+    if let Some(key) = new_key
+        && !is_public(response.headers())
+        && let Some(cookie) = key.cookie(scheme == "https")
+    {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// Says in a response which request it answers.
+pub fn sign(response: &mut Response<EdgeBody>, id: RequestId) {
+    if let Ok(ray) = HeaderValue::try_from(id.to_string()) {
+        response.headers_mut().insert("cf-ray", ray);
+    }
+}
+
+/// The host and port that a request is for, and its target too, as a URL has them; else why there are none.
+fn authority_in(inquiry: &mut Inquiry) -> Result<String, String> {
+    let Some(authority) = authority_of(&inquiry.parts) else {
+        return Err("the request does not name one host: send one Host header, of a name and perhaps a port".into());
+    };
+    let target = inquiry.parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    match client_url::normal(inquiry.scheme, &authority, target) {
+        Ok(None) => Ok(authority),
+        Ok(Some(normal)) => {
+            inquiry.parts.uri = Uri::from(normal.target);
+            Ok(normal.authority)
+        }
+        Err(error) => Err(format!("the request is for no URL: {error}")),
+    }
+}
+
+/// Whether caches may give an answer to others than who asked for it, without asking again.
+fn is_public(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let directives: Vec<String> =
+        values.flat_map(|value| value.split(',')).map(|directive| directive.trim().to_ascii_lowercase()).collect();
+    let has = |name: &str| directives.iter().any(|directive| directive == name);
+    match directives.iter().find_map(|directive| directive.strip_prefix("s-maxage=")) {
+        Some(seconds) => seconds != "0",
+        None => has("public") && !has("max-age=0") && !has("no-cache") && !has("no-store"),
+    }
+}
+
+/// Answers a request for a host; gives the client's key too, where it needs one.
+async fn serve_at(
+    edge: Arc<Edge>,
+    inquiry: Inquiry,
+    authority: String,
+    id: RequestId,
+) -> (Response<EdgeBody>, Option<NewKey>) {
+    let host = host_of(&authority).trim_end_matches('.').to_ascii_lowercase();
+    match target(&edge, &inquiry, &host, id).await {
+        Ok(Target { pool, new_key }) => (answer(edge, pool, inquiry, authority, id).await, new_key),
+        Err(response) => (response, None),
+    }
 }
 
 /// What a request is for.
 struct Target {
     pool: Arc<Pool>,
     /// Makes the client's next requests get the same version.
-    cookie: Option<HeaderValue>,
+    new_key: Option<NewKey>,
 }
 
 /// Finds the worker, and the version of it that this request gets.
@@ -87,9 +149,9 @@ async fn target(edge: &Arc<Edge>, inquiry: &Inquiry, host: &str, id: RequestId) 
     let headers = &inquiry.parts.headers;
     let not_found = |message: &str| pages::plain(headers, StatusCode::NOT_FOUND, "no_worker", message);
     let wanted = inquiry.parts.uri.path_and_query().map_or("/", |wanted| wanted.as_str());
-    let (slot, cookie) = match edge.find(inquiry.scheme, host, wanted) {
+    let (slot, new_key) = match edge.find(inquiry.scheme, host, wanted) {
         Found::Site(site) => match site.choose(headers, id) {
-            Some(chosen) => (chosen.slot, chosen.cookie),
+            Some(chosen) => (chosen.slot, chosen.new_key),
             None => return Err(not_found(&format!("the worker {} has no deployed version", site.key.worker))),
         },
         Found::Preview { site, short } => {
@@ -105,7 +167,7 @@ async fn target(edge: &Arc<Edge>, inquiry: &Inquiry, host: &str, id: RequestId) 
         },
         Found::Nothing => {
             if let Some(broken) = edge.broken_at(host) {
-                return Err(does_not_start(edge, headers, &broken));
+                return Err(does_not_start(edge, headers, id, &broken));
             }
             let known = if edge.config().author {
                 format!("; the workers here are: {}", edge.workers().join(", "))
@@ -116,10 +178,12 @@ async fn target(edge: &Arc<Edge>, inquiry: &Inquiry, host: &str, id: RequestId) 
         }
     };
     match slot.pool(edge).await {
-        Ok(pool) => Ok(Target { pool, cookie }),
+        Ok(pool) => Ok(Target { pool, new_key }),
         Err(error @ NoVersion::Missing { .. }) => Err(not_found(&error.to_string())),
         Err(error @ NoVersion::Unreadable { .. }) => {
-            tracing::warn!(%error, "a version cannot be served");
+            if let Some(times) = UNREADABLE.due() {
+                tracing::warn!(%error, times, "a version cannot be served");
+            }
             let status = StatusCode::SERVICE_UNAVAILABLE;
             Err(pages::plain(headers, status, "unavailable", "the version of this worker cannot be loaded now"))
         }
@@ -167,10 +231,10 @@ async fn answer(
 }
 
 /// The worker has no version that builds and starts.
-fn does_not_start(edge: &Edge, headers: &HeaderMap, broken: &Broken) -> Response<EdgeBody> {
+fn does_not_start(edge: &Edge, headers: &HeaderMap, id: RequestId, broken: &Broken) -> Response<EdgeBody> {
     match &broken.failure {
         Some(failure @ Failure::Limit { error }) => {
-            let request_id = edge.request_id().to_string();
+            let request_id = id.to_string();
             let author = edge.config().author;
             let about = About { worker: &error.worker, version: &error.version, request_id: &request_id, author };
             pages::failure(headers, about, failure)
@@ -196,23 +260,26 @@ pub fn about<'a>(edge: &Edge, deployed: &'a Deployed, request_id: &'a str) -> Ab
 }
 
 /// What the worker is told of the request besides its head: the id, and `request.cf`.
-fn meta_of(request_id: &str, version: http::Version, tls: TlsTerms) -> String {
+fn meta_of(request_id: &str, parts: &Parts, tls: TlsTerms) -> String {
     let TlsTerms { version: tls_version, cipher } = tls;
-    let protocol = match version {
+    let protocol = match parts.version {
         http::Version::HTTP_2 => "HTTP/2",
         http::Version::HTTP_3 => "HTTP/3",
         http::Version::HTTP_10 => "HTTP/1.0",
         _ => "HTTP/1.1",
     };
+    let codings = client_head::accepted_codings(&parts.headers);
+    let codings =
+        codings.map(|codings| format!(r#","clientAcceptEncoding":{}"#, Value::from(codings))).unwrap_or_default();
     format!(
-        r#"{{"id":"{request_id}","cf":{{"colo":"LOCAL","httpProtocol":"{protocol}","tlsVersion":"{tls_version}","tlsCipher":"{cipher}","edgeRequestKeepAliveStatus":1}}}}"#
+        r#"{{"id":"{request_id}","cf":{{"colo":"LOCAL","httpProtocol":"{protocol}","tlsVersion":"{tls_version}","tlsCipher":"{cipher}","edgeRequestKeepAliveStatus":1{codings}}}}}"#
     )
 }
 
 /// A client's request, for its trace: what the worker is given of it.
 fn beginning_of(parts: &Parts, url: &str, meta: &str, further: &[(&'static str, &str)]) -> Beginning {
     let mut headers = parts.headers.clone();
-    for name in parts.headers.keys().filter(|name| head::is_hop_by_hop(name)) {
+    for (name, _) in parts.headers.iter().filter(|(name, value)| head::is_hop_by_hop(name, value)) {
         headers.remove(name);
     }
     for (name, value) in further {
@@ -220,7 +287,7 @@ fn beginning_of(parts: &Parts, url: &str, meta: &str, further: &[(&'static str, 
             headers.insert(*name, value);
         }
     }
-    let cf = serde_json::from_str(meta).ok().and_then(|mut meta: serde_json::Value| Some(meta.get_mut("cf")?.take()));
+    let cf = serde_json::from_str(meta).ok().and_then(|mut meta: Value| Some(meta.get_mut("cf")?.take()));
     Beginning::request(url, parts.method.as_str(), &headers, cf.unwrap_or_default())
 }
 
@@ -242,13 +309,20 @@ async fn run(
         let failure = deployed.limit(&request_id, LimitName::RequestBodyBytes, length, limits.request_body_bytes);
         return failed(&edge, &inquiry.parts.headers, about, &failure);
     }
+    let calls = match calls_of(&inquiry.parts) {
+        Ok(calls) => calls,
+        Err(error) => {
+            let status = StatusCode::LOOP_DETECTED;
+            return pages::plain(&inquiry.parts.headers, status, "loop_detected", &error.to_string());
+        }
+    };
     let path = inquiry.parts.uri.path_and_query().map_or("/", |path| path.as_str());
     // `OPTIONS *` asks about the server as a whole.
     let slash = if path.starts_with('/') { "" } else { "/" };
     let url = format!("{}://{authority}{slash}{path}", inquiry.scheme);
     let client = inquiry.client.to_string();
     let forwarded = forwarded_for(&inquiry.parts.headers, &client);
-    let meta = meta_of(&request_id, inquiry.parts.version, inquiry.tls);
+    let meta = meta_of(&request_id, &inquiry.parts, inquiry.tls);
     let further = [
         // What the request is for, whatever a header beside it says; HTTP/2 and 3 need not have one.
         ("host", authority.as_str()),
@@ -256,8 +330,13 @@ async fn run(
         ("x-real-ip", client.as_str()),
         ("x-forwarded-for", &*forwarded),
         ("x-forwarded-proto", inquiry.scheme),
+        ("cf-visitor", if inquiry.scheme == "https" { VISITOR_HTTPS } else { VISITOR_HTTP }),
+        ("accept-encoding", ACCEPTED_CODINGS),
         ("cf-ray", request_id.as_str()),
     ];
+    if let Some(refusal) = sockets::refusal(&inquiry.parts) {
+        return refusal;
+    }
     let upgrade = sockets::take_upgrade(&mut inquiry);
     let target = if upgrade.is_some() { "websocket" } else { "fetch" };
     let method = inquiry.parts.method.as_str();
@@ -276,13 +355,16 @@ async fn run(
     };
     let event = || beginning_of(&inquiry.parts, &url, &meta, &further);
     let watch = Watch::begin(&edge, &deployed, id, None, event);
-    match dispatch::send(&edge, &pool, id, &head, body, watch.as_ref()).await {
+    match dispatch::send(&edge, &pool, id, &head, body, watch.as_ref(), &calls).await {
         Ok(answered) => {
             match response_of(&edge, &deployed, answered, upgrade, &inquiry.parts, &request_id, watch.as_ref()) {
-                Ok(response) => match edge.broken_of(&deployed.key) {
-                    Some(broken) => pages::with_notice(response, &broken.message),
-                    None => response,
-                },
+                Ok(response) => {
+                    let response = match edge.broken_of(&deployed.key) {
+                        Some(broken) => pages::with_notice(response, &broken.message),
+                        None => response,
+                    };
+                    coding::fit(&inquiry.parts.method, &inquiry.parts.headers, response)
+                }
                 Err(failure) => {
                     if let Some(watch) = &watch {
                         watch.failed(&failure);
@@ -310,6 +392,14 @@ async fn pass_through(deployed: &Deployed, parts: &Parts, scheme: &str, authorit
     asset(assets, &request, answer).await
 }
 
+/// The calls of workers that a request is one of: another worker's, where it came from one here.
+fn calls_of(parts: &Parts) -> Result<Arc<Calls>, Loops> {
+    match parts.extensions.get::<Arc<Calls>>() {
+        Some(calls) => Ok(Arc::clone(calls)),
+        None => Calls::arrived(&parts.headers).map(Arc::new),
+    }
+}
+
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -326,6 +416,7 @@ pub fn no_answer_page(edge: &Edge, headers: &HeaderMap, about: About<'_>, error:
             pages::unavailable(headers, about, StatusCode::SERVICE_UNAVAILABLE, &reason)
         }
         NoAnswer::Cancelled => pages::unavailable(headers, about, StatusCode::BAD_REQUEST, "the request was cancelled"),
+        NoAnswer::Body(error) => pages::plain(headers, error.status(), "bad_body", &error.to_string()),
     }
 }
 
@@ -340,7 +431,7 @@ fn response_of(
     watch: Option<&Arc<Watch>>,
 ) -> Result<Response<EdgeBody>, Failure> {
     let allowed = deployed.version.manifest.limits.response_header_bytes;
-    let (status, mut headers) = head::answer(&answered.reply.head, allowed).map_err(|error| match error {
+    let head = head::answer(&answered.reply.head, allowed).map_err(|error| match error {
         BadHead::TooLarge { used } => {
             deployed.limit(request_id, LimitName::ResponseHeaderBytes, used, u64::from(allowed))
         }
@@ -353,6 +444,7 @@ fn response_of(
             pass_through: false,
         },
     })?;
+    let AnswerHead { status, reason, mut headers } = head;
     let late = || Late {
         edge: Arc::clone(edge),
         deployed: Arc::clone(deployed),
@@ -375,10 +467,12 @@ fn response_of(
         // The length is known better here.
         headers.remove(header::CONTENT_LENGTH);
     }
-    headers.insert("cf-ray", HeaderValue::from_str(request_id).unwrap_or(HeaderValue::from_static("")));
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let mut response = Response::new(EdgeBody::door(answered.reply.body, length, late));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
+    if let Some(reason) = reason {
+        response.extensions_mut().insert(reason);
+    }
     Ok(response)
 }

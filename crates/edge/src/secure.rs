@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use selvedge_tls::{
@@ -15,6 +14,8 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::answer::Peer;
+use crate::client_stream::ClientStream;
+use crate::clients::Seat;
 use crate::connection::{self, Shared};
 use crate::http3;
 use crate::requests::TlsTerms;
@@ -104,6 +105,7 @@ pub async fn serve(
     security: Arc<Security>,
     stream: TcpStream,
     client: SocketAddr,
+    seat: Seat,
 ) -> Result<(), SecureError> {
     let begun = tokio::select! {
         begun = tokio::time::timeout(HANDSHAKE_TIMEOUT, security.accept(stream)) => begun,
@@ -119,10 +121,11 @@ pub async fn serve(
     };
     let http2 = session.alpn_protocol() == Some(H2);
     let peer = Peer::new(client.ip(), Some(terms));
+    let stream = ClientStream::new(stream, seat);
     let served = if http2 {
         connection::serve_http2(&mut shared, peer, stream).await
     } else {
-        connection::serve_http1(&mut shared, peer, stream, &AtomicBool::new(false)).await
+        connection::serve_http1(&mut shared, peer, stream).await
     };
     Ok(served?)
 }

@@ -1,5 +1,6 @@
 //! Listens for HTTP and HTTPS, by TCP and by QUIC, and drains when told to stop.
 
+use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +8,15 @@ use std::time::Duration;
 use http::HeaderValue;
 use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use crate::answer::Common;
+use crate::clients::{Clients, Place, Seat};
 use crate::connection::{self, Shared};
 use crate::edge::Edge;
 use crate::http3::{self, CONNECTIONS_MAX};
 use crate::secure::{self, Security};
+use crate::seldom::Seldom;
 
 /// How long a drain waits for the requests that it accepted, unless told otherwise.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -23,6 +26,16 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// How often a free port is looked for that is free for TCP and UDP.
 const PORT_TRIES: usize = 16;
+/// How long nothing is accepted after accepting failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// What a client without TLS is told that has too many connections.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
+    content-type: text/plain\r\ncontent-length: 41\r\n\r\nYour address has too many connections now";
+
+static NOT_ACCEPTED: Seldom = Seldom::new();
+static ALL_TAKEN: Seldom = Seldom::new();
+static ADDRESS_FULL: Seldom = Seldom::new();
+
 /// How long a browser remembers where HTTP/3 is: a day.
 const ALT_SVC_SECONDS: u32 = 86_400;
 
@@ -115,6 +128,10 @@ impl Server {
     pub async fn run(self, edge: Arc<Edge>, security: Option<Arc<Security>>, stop: watch::Receiver<bool>) {
         let (drain, draining) = watch::channel(false);
         let (alive, mut gone) = mpsc::channel(1);
+        edge.note_listening("http", self.address.port());
+        if let Some(https) = &self.https {
+            edge.note_listening("https", https.address.port());
+        }
         let secure = self.https.zip(security);
         let common = Arc::new(Common {
             edge: Arc::clone(&edge),
@@ -122,19 +139,21 @@ impl Server {
             alt_svc: secure.as_ref().and_then(|(https, _)| alt_svc(https.address.port())),
         });
         let shared = Shared { common, draining, _alive: alive };
+        let clients = Clients::new();
+        let serve_plain = |stream, client, seat| plain(shared.clone(), stream, client, seat);
         let mut quic = None;
         if let Some((https, security)) = secure {
             https.quic.set_server_config(Some(security.quic()));
             quic = Some(https.quic.clone());
             tokio::join!(
-                accept(self.http, stop.clone(), |stream, client| plain(shared.clone(), stream, client)),
-                accept(https.tcp, stop.clone(), |stream, client| {
-                    secured(shared.clone(), Arc::clone(&security), stream, client);
+                accept(self.http, &clients, stop.clone(), TOO_MANY, serve_plain),
+                accept(https.tcp, &clients, stop.clone(), b"", |stream, client, seat| {
+                    secured(shared.clone(), Arc::clone(&security), stream, client, seat);
                 }),
-                accept_quic(https.quic, stop, |incoming| by_quic(shared.clone(), incoming)),
+                accept_quic(https.quic, &clients, stop, |incoming, place| by_quic(shared.clone(), incoming, place)),
             );
         } else {
-            accept(self.http, stop, |stream, client| plain(shared.clone(), stream, client)).await;
+            accept(self.http, &clients, stop, TOO_MANY, serve_plain).await;
         }
         drop(shared);
         let drained = tokio::time::timeout(self.drain_max, async {
@@ -158,30 +177,79 @@ impl Server {
     }
 }
 
-/// Accepts connections by TCP until `stop` turns true.
-async fn accept(listener: TcpListener, mut stop: watch::Receiver<bool>, serve: impl Fn(TcpStream, SocketAddr)) {
+/// Accepts connections by TCP until `stop` turns true. A client that has too many is told `refusal`.
+async fn accept(
+    listener: TcpListener,
+    clients: &Arc<Clients>,
+    mut stop: watch::Receiver<bool>,
+    refusal: &[u8],
+    serve: impl Fn(TcpStream, SocketAddr, Seat),
+) {
+    let seated = |stream: TcpStream, client: SocketAddr, permit| match clients.place(client.ip()) {
+        Some(place) => serve(stream, client, place.seat(permit)),
+        None => refuse(stream, client, refusal, clients.address_max()),
+    };
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = next(&listener, clients) => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match accepted {
-            Ok((stream, client)) => serve(stream, client),
+            Ok((stream, client, permit)) => seated(stream, client, permit),
             Err(error) => {
                 // Out of descriptors, or a client gone already: others may still be served.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                if let Some(times) = NOT_ACCEPTED.due() {
+                    tracing::warn!(%error, times, "a connection could not be accepted");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
     // Connections that the kernel accepted already are accepted requests too.
-    while let Ok(Ok((stream, client))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
-        serve(stream, client);
+    while let Some(permit) = clients.try_permit()
+        && let Ok(Ok((stream, client))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await
+    {
+        seated(stream, client, permit);
+    }
+}
+
+/// The next connection, once there may be one more: until then the kernel keeps it.
+async fn next(
+    listener: &TcpListener,
+    clients: &Clients,
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = match clients.try_permit() {
+        Some(permit) => permit,
+        None => {
+            if let Some(times) = ALL_TAKEN.due() {
+                let most = clients.connections_max();
+                tracing::warn!(times, "all {most} connections are taken: clients wait until one ends");
+            }
+            clients.permit().await.ok_or(std::io::ErrorKind::Other)?
+        }
+    };
+    let (stream, client) = listener.accept().await?;
+    Ok((stream, client, permit))
+}
+
+/// Turns a client away.
+fn refuse(stream: TcpStream, client: SocketAddr, refusal: &[u8], most: usize) {
+    if let Some(times) = ADDRESS_FULL.due() {
+        tracing::warn!(client = %client.ip(), times, "a client with {most} connections wants one more");
+    }
+    // A client that takes nothing is not told.
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write_all(refusal);
     }
 }
 
 /// Accepts connections by QUIC until `stop` turns true.
-async fn accept_quic(endpoint: Endpoint, mut stop: watch::Receiver<bool>, serve: impl Fn(Incoming)) {
+async fn accept_quic(
+    endpoint: Endpoint,
+    clients: &Arc<Clients>,
+    mut stop: watch::Receiver<bool>,
+    serve: impl Fn(Incoming, Place),
+) {
     loop {
         let incoming = tokio::select! {
             incoming = endpoint.accept() => incoming,
@@ -191,40 +259,43 @@ async fn accept_quic(endpoint: Endpoint, mut stop: watch::Receiver<bool>, serve:
             break;
         };
         let open = endpoint.open_connections();
+        let client = incoming.remote_address().ip();
         if open >= CONNECTIONS_MAX {
             incoming.refuse();
-        } else if open >= CONNECTIONS_MAX / 2 && !incoming.remote_address_validated() {
+        } else if (open >= CONNECTIONS_MAX / 2 || clients.is_crowded(client)) && !incoming.remote_address_validated() {
             if let Err(error) = incoming.retry() {
                 tracing::debug!(%error, "a client cannot be asked to show where it is");
             }
+        } else if let Some(place) = clients.place(client) {
+            serve(incoming, place);
         } else {
-            serve(incoming);
+            incoming.refuse();
         }
     }
     endpoint.set_server_config(None);
 }
 
-fn plain(shared: Shared, stream: TcpStream, client: SocketAddr) {
+fn plain(shared: Shared, stream: TcpStream, client: SocketAddr, seat: Seat) {
     no_delay(&stream);
     tokio::spawn(async move {
-        if let Err(error) = connection::serve(shared, stream, client).await {
-            tracing::debug!(%error, "a connection ended badly");
+        if let Err(error) = connection::serve(shared, stream, client, seat).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended badly");
         }
     });
 }
 
-fn secured(shared: Shared, security: Arc<Security>, stream: TcpStream, client: SocketAddr) {
+fn secured(shared: Shared, security: Arc<Security>, stream: TcpStream, client: SocketAddr, seat: Seat) {
     no_delay(&stream);
     tokio::spawn(async move {
-        if let Err(error) = secure::serve(shared, security, stream, client).await {
+        if let Err(error) = secure::serve(shared, security, stream, client, seat).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "a secured connection ended badly");
         }
     });
 }
 
-fn by_quic(shared: Shared, incoming: Incoming) {
+fn by_quic(shared: Shared, incoming: Incoming, place: Place) {
     tokio::spawn(async move {
-        if let Err(error) = http3::serve(shared, incoming).await {
+        if let Err(error) = http3::serve(shared, incoming, place).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "a connection by QUIC ended badly");
         }
     });

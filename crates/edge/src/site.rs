@@ -34,7 +34,24 @@ pub struct Site {
 pub(crate) struct Chosen {
     pub slot: Arc<Slot>,
     /// Makes the client's next requests get the same.
-    pub cookie: Option<HeaderValue>,
+    pub new_key: Option<NewKey>,
+}
+
+/// A key for a client that had none: it got its version by the id of its request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewKey(RequestId);
+
+// === impl NewKey ===
+
+impl NewKey {
+    /// What has the client's browser say the key.
+    pub(crate) fn cookie(self, is_secure: bool) -> Option<HeaderValue> {
+        let (key, secure) = (self.0, if is_secure { "; Secure" } else { "" });
+        let cookie = format!(
+            "{VERSION_KEY_COOKIE}={key}; Path=/; Max-Age={VERSION_KEY_COOKIE_SECONDS}; HttpOnly; SameSite=Lax{secure}"
+        );
+        HeaderValue::try_from(cookie).ok()
+    }
 }
 
 // === impl Site ===
@@ -83,20 +100,27 @@ impl Site {
 
     /// The version for a request; none if none is deployed.
     pub(crate) fn choose(&self, headers: &HeaderMap, id: RequestId) -> Option<Chosen> {
+        let chosen = |slot| Some(Chosen { slot, new_key: None });
         if let [only] = self.parts.as_slice() {
-            return Some(Chosen { slot: Arc::clone(&only.slot), cookie: None });
+            return chosen(Arc::clone(&only.slot));
         }
         if let Some(slot) = self.overridden(headers) {
-            return Some(Chosen { slot, cookie: None });
+            return chosen(slot);
+        }
+        if let Some(slot) = self.whole() {
+            return chosen(slot);
         }
         if let Some(key) = version_key(headers) {
-            return Some(Chosen { slot: self.at(self.bucket(key.as_bytes()))?, cookie: None });
+            return chosen(self.at(self.bucket(key.as_bytes()))?);
         }
-        let key = id.to_string();
-        let slot = self.at(self.bucket(key.as_bytes()))?;
-        let cookie =
-            format!("{VERSION_KEY_COOKIE}={key}; Path=/; Max-Age={VERSION_KEY_COOKIE_SECONDS}; HttpOnly; SameSite=Lax");
-        Some(Chosen { slot, cookie: HeaderValue::from_str(&cookie).ok() })
+        let slot = self.at(self.bucket(id.to_string().as_bytes()))?;
+        Some(Chosen { slot, new_key: Some(NewKey(id)) })
+    }
+
+    /// The version that all traffic goes to, if there is one: others may be deployed for those alone who name them.
+    fn whole(&self) -> Option<Arc<Slot>> {
+        let first = self.parts.iter().find(|part| part.end > 0)?;
+        (first.end == BASIS_POINTS).then(|| Arc::clone(&first.slot))
     }
 
     /// The version that the client names, if it serves.
@@ -156,7 +180,7 @@ mod tests {
 
     fn chosen(site: &Site, headers: &HeaderMap, id: u64) -> (String, bool) {
         let chosen = site.choose(headers, RequestId::of(id)).unwrap();
-        (chosen.slot.version().to_owned(), chosen.cookie.is_some())
+        (chosen.slot.version().to_owned(), chosen.new_key.is_some())
     }
 
     #[test]
@@ -188,11 +212,27 @@ mod tests {
         let site = site(5000);
         for id in 0..50 {
             let first = site.choose(&HeaderMap::new(), RequestId::of(id)).unwrap();
-            let cookie = first.cookie.unwrap();
+            let cookie = first.new_key.unwrap().cookie(true).unwrap();
+            assert!(cookie.to_str().unwrap().ends_with("; Secure"));
             let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
             let (version, again) = chosen(&site, &with("cookie", &format!("a=b; {pair}")), id + 1000);
             assert_eq!(version, first.slot.version());
             assert!(!again);
+        }
+    }
+
+    #[test]
+    fn a_client_needs_no_key_where_all_get_one_version() {
+        for (new_basis_points, version) in [(0, OLD), (BASIS_POINTS, NEW)] {
+            let site = site(new_basis_points);
+            for id in 0..20 {
+                assert_eq!(chosen(&site, &HeaderMap::new(), id), (version.to_owned(), false));
+                assert_eq!(chosen(&site, &with(VERSION_KEY_HEADER, "mine"), id), (version.to_owned(), false));
+            }
+            // Who names the other gets it.
+            let other = if version == OLD { NEW } else { OLD };
+            let named = with(VERSION_OVERRIDES_HEADER, &format!("shop=\"{other}\""));
+            assert_eq!(chosen(&site, &named, 1), (other.to_owned(), false));
         }
     }
 

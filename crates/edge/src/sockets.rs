@@ -8,22 +8,27 @@ use base64::Engine;
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use selvedge_door::{Chunk, Inbound, MESSAGE_BYTES_MAX, Outbound, Reset, ResetCode};
 use selvedge_outbound::OutboundError;
 use sha1::{Digest, Sha1};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::admit;
 use crate::body::EdgeBody;
+use crate::connection::Shared;
 use crate::dispatch::Answered;
 use crate::head;
 use crate::host::Ask;
 use crate::late::Late;
+use crate::pages;
 use crate::requests::Inquiry;
 
 /// How long a peer may take to answer a close.
@@ -35,26 +40,83 @@ const NO_STATUS: u16 = 1005;
 /// From RFC 6455, section 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// The version of the protocol that is spoken here (RFC 6455, section 4.4).
+const VERSION: HeaderValue = HeaderValue::from_static("13");
+/// How long a client that broke the protocol may go on sending before it reads why its socket closes, and how long it may
+/// pause in between.
+const LINGER_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How much of what it sends is read at once: 16 KiB.
+const LINGER_BYTES: usize = 16 * 1024;
+
+/// A close that neither of the two sides asked for, as both are told.
+#[derive(Debug, Clone, Copy)]
+struct Farewell {
+    code: u16,
+    reason: &'static str,
+    /// The client can be understood still.
+    in_order: bool,
+}
+
+const GOING_AWAY: Farewell = Farewell { code: 1001, reason: "the server stops", in_order: true };
+const PROTOCOL_ERROR: Farewell =
+    Farewell { code: 1002, reason: "a frame does not follow the protocol (RFC 6455)", in_order: false };
+const NOT_UTF8: Farewell = Farewell { code: 1007, reason: "a text message is not UTF-8", in_order: false };
+const TOO_BIG: Farewell = Farewell { code: 1009, reason: "a message is larger than is taken here", in_order: false };
+
+/// What to close with after an error; none where nobody is left to tell.
+fn farewell_of(error: &Error) -> Option<Farewell> {
+    match error {
+        Error::Capacity(_) => Some(TOO_BIG),
+        Error::Utf8(_) => Some(NOT_UTF8),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(PROTOCOL_ERROR),
+        _ => None,
+    }
+}
+
 /// Whether a request asks for a WebSocket.
-fn is_upgrade(headers: &HeaderMap) -> bool {
+fn is_upgrade(parts: &Parts) -> bool {
     let has = |name: HeaderName, value: &str| {
-        headers
+        parts
+            .headers
             .get_all(name)
             .iter()
             .filter_map(|text| text.to_str().ok())
             .any(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case(value)))
     };
-    has(header::UPGRADE, "websocket")
+    parts.method == Method::GET
+        && parts.version == Version::HTTP_11
+        && parts.headers.contains_key(header::SEC_WEBSOCKET_KEY)
+        && has(header::UPGRADE, "websocket")
         && has(header::CONNECTION, "upgrade")
-        && headers.contains_key(header::SEC_WEBSOCKET_KEY)
+}
+
+/// What a client is told that asks for a WebSocket of another version (RFC 6455, section 4.2.2).
+pub fn refusal(parts: &Parts) -> Option<Response<EdgeBody>> {
+    let speaks = || parts.headers.get(header::SEC_WEBSOCKET_VERSION) == Some(&VERSION);
+    if !is_upgrade(parts) || speaks() {
+        return None;
+    }
+    let message = "this is version 13 of the WebSocket protocol: send Sec-WebSocket-Version: 13";
+    let mut response = pages::plain(&parts.headers, StatusCode::UPGRADE_REQUIRED, "websocket_version", message);
+    response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, VERSION);
+    Some(response)
+}
+
+/// A request's connection, for another protocol than HTTP.
+pub struct Handover {
+    pub upgrade: OnUpgrade,
+    /// Of the server that accepted it: that waits for it, and says when it is to end.
+    pub shared: Shared,
 }
 
 /// A client's connection that becomes a WebSocket if the worker says so.
-pub struct Upgrade(OnUpgrade);
+pub struct Upgrade(Handover);
 
 /// Takes the connection, where the request asks for a WebSocket.
 pub fn take_upgrade(inquiry: &mut Inquiry) -> Option<Upgrade> {
-    if !is_upgrade(&inquiry.parts.headers) {
+    if !is_upgrade(&inquiry.parts) {
         return None;
     }
     inquiry.upgrade.take().map(Upgrade)
@@ -86,7 +148,8 @@ impl Upgrade {
     }
 }
 
-async fn serve(upgrade: OnUpgrade, inbound: Inbound, outbound: Outbound, late: Late) {
+async fn serve(handover: Handover, inbound: Inbound, outbound: Outbound, late: Late) {
+    let Handover { upgrade, mut shared } = handover;
     let upgraded = match upgrade.await {
         Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => return outbound.fail(&Reset::new(ResetCode::Cancelled, error.to_string())),
@@ -94,28 +157,73 @@ async fn serve(upgrade: OnUpgrade, inbound: Inbound, outbound: Outbound, late: L
     let config =
         WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES_MAX)).max_frame_size(Some(MESSAGE_BYTES_MAX));
     let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
-    let (sink, stream) = socket.split();
-    exchange(sink, stream, inbound, outbound, |reset| late.ended(reset)).await;
+    exchange(socket, inbound, outbound, shared.drain(), |reset| late.ended(reset)).await;
 }
 
-/// Messages both ways until either side closes.
+/// Messages both ways until either side closes, or `leaving` resolves.
 ///
 /// `explain` makes a close reason of what ended the isolate's side.
-async fn exchange<S, T>(sink: S, stream: T, inbound: Inbound, outbound: Outbound, explain: impl Fn(&Reset) -> String)
-where
-    S: Sink<Message, Error = Error> + Unpin,
-    T: Stream<Item = Result<Message, Error>> + Unpin,
+async fn exchange<IO>(
+    socket: WebSocketStream<IO>,
+    inbound: Inbound,
+    outbound: Outbound,
+    leaving: impl Future<Output = ()>,
+    explain: impl Fn(&Reset) -> String,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut writing = pin!(from_isolate(sink, inbound, explain));
-    let mut reading = pin!(to_isolate(stream, outbound));
-    // A side that closed waits for the other's close, but not for ever: what is dropped then ends the stream.
-    let _elapsed = tokio::select! {
-        () = &mut writing => tokio::time::timeout(CLOSE_WAIT, reading).await,
-        () = &mut reading => tokio::time::timeout(CLOSE_WAIT, writing).await,
+    let (mut sink, mut stream) = socket.split();
+    let ended = {
+        let mut writing = pin!(from_isolate(&mut sink, inbound, explain));
+        let mut reading = pin!(to_isolate(&mut stream, outbound, leaving));
+        // A side that closed waits for the other's close, but not for ever: what is dropped then ends the stream.
+        tokio::select! {
+            () = &mut writing => tokio::time::timeout(CLOSE_WAIT, reading).await.unwrap_or(None),
+            ended = &mut reading => {
+                if ended.is_none() {
+                    let _elapsed = tokio::time::timeout(CLOSE_WAIT, writing).await;
+                }
+                ended
+            }
+        }
     };
+    let Some((farewell, outbound)) = ended else {
+        return;
+    };
+    let telling = async {
+        tokio::join!(tell_isolate(outbound, farewell), async {
+            let frame = CloseFrame { code: farewell.code.into(), reason: farewell.reason.into() };
+            // A peer that is gone needs no close.
+            let _ = sink.send(Message::Close(Some(frame))).await;
+        });
+    };
+    let _elapsed = tokio::time::timeout(CLOSE_WAIT, telling).await;
+    if let Ok(socket) = sink.reunite(stream) {
+        let _elapsed = tokio::time::timeout(LINGER_MAX, hear_out(socket, farewell)).await;
+    }
 }
 
-async fn from_isolate<S>(mut sink: S, mut inbound: Inbound, explain: impl Fn(&Reset) -> String)
+async fn tell_isolate(mut outbound: Outbound, farewell: Farewell) {
+    let close = Chunk::Close { code: farewell.code, reason: farewell.reason.to_owned() };
+    // An isolate that is gone needs no close.
+    let _ = outbound.send(close).await;
+    outbound.finish();
+}
+
+/// Takes what a client still sends after it was told that its socket closes: a connection that is closed before is reset, and
+/// the client may never read why.
+async fn hear_out<IO: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocketStream<IO>, farewell: Farewell) {
+    if farewell.in_order {
+        // Until it closes, too.
+        while let Some(Ok(_)) = socket.next().await {}
+        return;
+    }
+    let stream = socket.get_mut();
+    let mut unheard = vec![0; LINGER_BYTES];
+    while let Ok(Ok(1..)) = tokio::time::timeout(PAUSE_MAX, stream.read(&mut unheard)).await {}
+}
+
+async fn from_isolate<S>(sink: &mut S, mut inbound: Inbound, explain: impl Fn(&Reset) -> String)
 where
     S: Sink<Message, Error = Error> + Unpin,
 {
@@ -155,27 +263,46 @@ fn close_reason(mut reason: String) -> String {
     reason
 }
 
-async fn to_isolate<T: Stream<Item = Result<Message, Error>> + Unpin>(mut stream: T, mut outbound: Outbound) {
-    while let Some(message) = stream.next().await {
+/// Passes on what the client sends. Gives the close for both sides, where the socket is to end out of turn.
+async fn to_isolate<T: Stream<Item = Result<Message, Error>> + Unpin>(
+    stream: &mut T,
+    mut outbound: Outbound,
+    leaving: impl Future<Output = ()>,
+) -> Option<(Farewell, Outbound)> {
+    let mut leaving = pin!(leaving);
+    loop {
+        let message = tokio::select! {
+            message = stream.next() => message,
+            () = &mut leaving => return Some((GOING_AWAY, outbound)),
+        };
         let chunk = match message {
-            Ok(Message::Text(text)) => Chunk::Message { text: true, data: Bytes::from(text) },
-            Ok(Message::Binary(data)) => Chunk::Message { text: false, data },
-            Ok(Message::Close(frame)) => match frame {
+            None => break,
+            Some(Ok(Message::Text(text))) => Chunk::Message { text: true, data: Bytes::from(text) },
+            Some(Ok(Message::Binary(data))) => Chunk::Message { text: false, data },
+            Some(Ok(Message::Close(frame))) => match frame {
                 Some(frame) => Chunk::Close { code: frame.code.into(), reason: frame.reason.to_string() },
                 None => Chunk::Close { code: NO_STATUS, reason: String::new() },
             },
-            Ok(_) => continue,
-            Err(error) => {
+            Some(Ok(_)) => continue,
+            Some(Err(error)) => {
                 tracing::debug!(%error, "a WebSocket broke");
+                if let Some(farewell) = farewell_of(&error) {
+                    return Some((farewell, outbound));
+                }
                 Chunk::Close { code: ABNORMAL, reason: String::new() }
             }
         };
         let last = matches!(chunk, Chunk::Close { .. });
-        if outbound.send(chunk).await.is_err() || last {
+        let sent = tokio::select! {
+            sent = outbound.send(chunk) => sent,
+            () = &mut leaving => return Some((GOING_AWAY, outbound)),
+        };
+        if sent.is_err() || last {
             break;
         }
     }
     outbound.finish();
+    None
 }
 
 /// A worker dials out.
@@ -184,10 +311,11 @@ pub async fn dial(ask: &Ask, inbound: Inbound) {
         return ask.fail("the WebSocket's URL or headers are not valid");
     };
     headers.remove(header::UPGRADE);
+    ask.calls().mark(&mut headers);
     let Some(permit) = admit::connection(&ask.instance, ask.meta.event).await else {
         return ask.fail("the worker ended");
     };
-    let dialled = ask.edge.outbound().dial_websocket(&uri, headers, &[], &|_: &http::Uri| Ok(())).await;
+    let dialled = ask.world().dial_websocket(&uri, headers, &[], &|_: &http::Uri| Ok(())).await;
     drop(permit);
     match dialled {
         // An answer, if not the one that was hoped for.
@@ -198,8 +326,9 @@ pub async fn dial(ask: &Ask, inbound: Inbound) {
         Err(error) => ask.fail(&crate::host::outbound_error(&error)),
         Ok(dial) => {
             if let Some(outbound) = ask.start(StatusCode::SWITCHING_PROTOCOLS, "", &dial.head.headers) {
-                let (sink, stream) = dial.socket.split();
-                exchange(sink, stream, inbound, outbound, |reset| reset.text.clone()).await;
+                // The event that dialled is waited for, and closes it.
+                let leaving = std::future::pending();
+                exchange(dial.socket, inbound, outbound, leaving, |reset| reset.text.clone()).await;
             }
         }
     }

@@ -267,6 +267,12 @@ impl Table {
         }
     }
 
+    /// Whether what is found there was given this host, as a route, a custom domain or a name below the domain.
+    pub fn serves(&self, scheme: &str, host: &str, target: &str) -> bool {
+        let routed = self.routed(scheme, host, target).is_some_and(|key| self.sites.contains_key(key));
+        routed || (self.label_of(host).is_some() && !matches!(self.find(scheme, host, target), Found::Nothing))
+    }
+
     /// Whether somebody gave this host to a worker. The previews of single versions are not among them: whether there is
     /// such a version is not known here, and anybody can make up a name.
     pub fn has_host(&self, host: &str) -> bool {
@@ -573,6 +579,28 @@ mod tests {
             ("localhost", "nothing"),
         ] {
             assert_eq!(at(&table, &format!("http://{host}/")), expected, "{host}");
+            assert_eq!(table.serves("http", host, "/"), expected != "nothing", "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_nobody_was_given_is_not_served_here() {
+        let default = WorkerKey::new(AccountId::local(), "shop".parse().unwrap());
+        let mut table = Table::new("localhost".into(), Some(default));
+        table.set(Arc::new(Site::of_record(
+            record("shop", &["example.com/api/*"], &["shop.example"]),
+            None,
+            |version| Slot::empty(version.as_str()),
+        )));
+        for (host, target, expected) in [
+            ("example.com", "/api/x", true),
+            ("example.com", "/", false),
+            ("shop.example", "/", true),
+            ("shop.localhost", "/", true),
+            ("elsewhere.example", "/", false),
+            ("localhost", "/", false),
+        ] {
+            assert_eq!(table.serves("http", host, target), expected, "{host}{target}");
         }
     }
 

@@ -9,7 +9,7 @@ use selvedge_door::{Chunk, Outbound, Reset, ResetCode, WINDOW_BYTES};
 use selvedge_model::LimitName;
 use tokio::sync::oneshot;
 
-use crate::client_body::ClientBody;
+use crate::client_body::{ClientBody, ClientBodyError};
 use crate::deployed::Deployed;
 use crate::edge::RequestId;
 
@@ -27,12 +27,14 @@ pub struct Upload {
     kept: Option<Vec<Bytes>>,
     sent_bytes: u64,
     ended: bool,
+    /// Why it did not come to its end.
+    pub broken: Option<ClientBodyError>,
 }
 
 impl Upload {
     /// Nothing of it has been sent.
     pub fn new(incoming: ClientBody) -> Self {
-        Self { incoming, kept: Some(Vec::new()), sent_bytes: 0, ended: false }
+        Self { incoming, kept: Some(Vec::new()), sent_bytes: 0, ended: false, broken: None }
     }
 
     /// Sends the body on, as far as the limit allows. Gives itself `back` if the isolate never began the event.
@@ -63,7 +65,13 @@ impl Upload {
                 }
                 Some(Ok(Ok(data))) => data,
                 Some(Ok(Err(_trailers))) => continue,
-                Some(Err(error)) => return outbound.fail(&Reset::new(ResetCode::Cancelled, error.to_string())),
+                Some(Err(error)) => {
+                    let reset = Reset::new(ResetCode::Cancelled, error.to_string());
+                    self.broken = Some(error);
+                    // Before the reset: who is told of that asks for this. Who has its answer does not.
+                    let _ = back.send(self);
+                    return outbound.fail(&reset);
+                }
             };
             self.sent_bytes += data.len() as u64;
             if self.sent_bytes > allowed {

@@ -109,6 +109,11 @@ impl Watch {
         }
     }
 
+    /// It was no request: its answer has no status that says anything.
+    pub fn has_no_status(&self) {
+        self.noted.lock().status = None;
+    }
+
     /// It failed.
     pub fn failed(&self, failure: &Failure) {
         let mut noted = self.noted.lock();

@@ -63,6 +63,15 @@ pub struct Lease {
     pub epoch: Epoch,
 }
 
+/// Which fabric it is, and how far it has come: who kept a copy knows by it whether that is of this fabric still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Random, made with the fabric. A fabric that is made anew has another.
+    pub id: String,
+    /// The last change to keys. A fabric that was brought back from an earlier copy has the same id and an earlier one.
+    pub last: Revision,
+}
+
 /// Says when something may have changed: at once where it did since it was made or last asked.
 pub trait Wake: Send {
     /// Resolves when there may be more to read. Ends with an error once the fabric is gone.
@@ -71,6 +80,9 @@ pub trait Wake: Send {
 
 /// The log, leases, blobs and watched keys under everything. What it acknowledged is on disk.
 pub trait Fabric: Send + Sync {
+    /// Which fabric this is, now.
+    fn identity(&self) -> BoxFuture<'_, Result<Identity, FabricError>>;
+
     // === logs ===
 
     /// Appends records, all or none, if the log ends at `expected`. Gives where it ends then.

@@ -23,6 +23,6 @@ mod fabric;
 pub use embedded::{COMMAND_BYTES_MAX, Embedded};
 pub use error::FabricError;
 pub use fabric::{
-    BLOB_BYTES_MAX, Change, Entry, Epoch, Fabric, Lease, NAME_BYTES_MAX, Position, RECORD_BYTES_MAX, Record, Revision,
-    VALUE_BYTES_MAX, Wake,
+    BLOB_BYTES_MAX, Change, Entry, Epoch, Fabric, Identity, Lease, NAME_BYTES_MAX, Position, RECORD_BYTES_MAX, Record,
+    Revision, VALUE_BYTES_MAX, Wake,
 };

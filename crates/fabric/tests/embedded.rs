@@ -48,6 +48,20 @@ async fn what_was_acknowledged_is_there_when_it_is_opened_again() {
 }
 
 #[tokio::test]
+async fn a_fabric_keeps_its_identity_and_no_other_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let fabric = Embedded::open(&one).unwrap();
+    let first = fabric.identity().await.unwrap();
+    assert_eq!(first.last, Revision(0));
+    let last = fabric.set(vec![Change { key: "key".into(), value: Some("value".into()) }]).await.unwrap();
+    drop(fabric);
+    let again = Embedded::open(&one).unwrap().identity().await.unwrap();
+    assert_eq!((&again.id, again.last), (&first.id, last));
+    assert_ne!(Embedded::open(&two).unwrap().identity().await.unwrap().id, first.id);
+}
+
+#[tokio::test]
 async fn a_second_opening_is_refused_until_the_first_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let fabric = Embedded::open(dir.path()).unwrap();
@@ -198,6 +212,22 @@ async fn the_write_ahead_log_stays_short_under_reads_without_a_pause() {
         reader.await.unwrap();
     }
     assert!(longest < WAL_BYTES_MAX + 8 * 1024 * 1024, "{longest}");
+}
+
+#[tokio::test]
+async fn what_has_settled_is_in_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let fabric = Embedded::open(dir.path()).unwrap();
+    fabric.append("log", Position(0), vec!["a".into()]).await.unwrap();
+    assert_eq!(fabric.end("log").await.unwrap(), Position(1));
+    fabric.settle().await.unwrap();
+    // As one that was ended without being closed leaves it.
+    let copy = dir.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    std::fs::copy(dir.path().join("fabric.db"), copy.join("fabric.db")).unwrap();
+    let copy = Embedded::open(&copy).unwrap();
+    assert_eq!(copy.read("log", Position(0), 10).await.unwrap()[0].bytes, "a");
+    assert_eq!(fabric.append("log", Position(1), vec!["b".into()]).await.unwrap(), Position(2));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use deno_core::{JsRuntime, RuntimeOptions, v8};
+use deno_core::{JsRuntime, RuntimeOptions, SharedArrayBufferStore, v8};
 use selvedge_runtime::{Clock, Meter, ModuleBytes};
 
 use crate::dispatch::Handles;
@@ -95,6 +95,9 @@ impl Blank {
             extensions: selvedge_runtime::extensions(false),
             module_loader: Some(Rc::clone(&loader) as Rc<dyn deno_core::ModuleLoader>),
             create_params: Some(params),
+            // Where array buffers are on their way within this isolate. No other has it: what leaves the isolate is
+            // serialised as for storage, which this store has no part in.
+            shared_array_buffer_store: Some(SharedArrayBufferStore::default()),
             ..Default::default()
         });
         let clock = Clock::default();

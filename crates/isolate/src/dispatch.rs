@@ -144,12 +144,13 @@ impl Handles {
         scope.perform_microtask_checkpoint();
     }
 
-    /// The client of an event went away.
-    pub fn cancel(&self, runtime: &mut JsRuntime, stream: u32) {
+    /// The client of an event went away; where it is `expired`, what it left to `waitUntil` may take no longer either.
+    pub fn cancel(&self, runtime: &mut JsRuntime, stream: u32, expired: bool) {
         scope!(scope, runtime);
         if let Some(function) = &self.cancel {
             let stream = v8::Integer::new_from_unsigned(scope, stream).into();
-            call(scope, function, &[stream]);
+            let expired = v8::Boolean::new(scope, expired).into();
+            call(scope, function, &[stream, expired]);
             scope.perform_microtask_checkpoint();
         }
     }

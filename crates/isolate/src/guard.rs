@@ -68,6 +68,8 @@ pub struct Guard {
     clock: libc::clockid_t,
     buffers: Arc<Buffers>,
     memory_bytes: AtomicU64,
+    /// What the isolate held when that was last looked at, in bytes.
+    held_bytes: AtomicU64,
     /// The event whose turn it is, 0 if it is not one event's alone.
     turn_event: AtomicU32,
     /// The thread's CPU time when the turn began, in microseconds; 0 between turns.
@@ -113,6 +115,7 @@ impl Guard {
             clock: own_clock(),
             buffers,
             memory_bytes: AtomicU64::new(memory_bytes),
+            held_bytes: AtomicU64::new(0),
             turn_event: AtomicU32::new(0),
             turn_start_us: AtomicU64::new(0),
             turn_allowed_us: AtomicU64::new(u64::MAX),
@@ -203,15 +206,23 @@ impl Guard {
     /// Condemns an isolate that holds more than it may, `held` bytes outside of V8 included. Runs in its thread.
     pub fn check_memory(&self, isolate: &mut v8::Isolate, held: u64) {
         let allowed = self.memory_bytes();
-        if in_use(isolate) + held <= allowed {
+        let mut used = in_use(isolate) + held;
+        self.held_bytes.store(used, Ordering::Relaxed);
+        if used <= allowed {
             return;
         }
         // Some of it may be garbage.
         isolate.low_memory_notification();
-        let used = in_use(isolate) + held;
+        used = in_use(isolate) + held;
+        self.held_bytes.store(used, Ordering::Relaxed);
         if used > allowed {
             self.condemn(LimitName::MemoryBytes, used, allowed);
         }
+    }
+
+    /// What the isolate held when that was last looked at, in bytes.
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
     }
 
     fn look(&self, report: &dyn Fn(&Stuck)) -> bool {

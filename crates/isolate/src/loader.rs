@@ -106,6 +106,78 @@ fn cloudflare_module(name: &str) -> Result<ModuleSpecifier, ModuleLoaderError> {
         .map_err(|error| JsErrorBox::type_error(error.to_string()))
 }
 
+/// Node's modules that are known by their bare names too: what tools that bundle for `nodejs_compat` leave in the code.
+/// `createRequire(...)` and `builtinModules` have the same list, in `crates/runtime/js/node/module.js`.
+const NODE_MODULES: &[&str] = &[
+    "_http_agent",
+    "_http_client",
+    "_http_common",
+    "_http_incoming",
+    "_http_outgoing",
+    "_http_server",
+    "_stream_duplex",
+    "_stream_passthrough",
+    "_stream_readable",
+    "_stream_transform",
+    "_stream_writable",
+    "_tls_common",
+    "_tls_wrap",
+    "assert",
+    "assert/strict",
+    "async_hooks",
+    "buffer",
+    "child_process",
+    "cluster",
+    "console",
+    "constants",
+    "crypto",
+    "dgram",
+    "diagnostics_channel",
+    "dns",
+    "dns/promises",
+    "domain",
+    "events",
+    "fs",
+    "fs/promises",
+    "http",
+    "http2",
+    "https",
+    "inspector",
+    "inspector/promises",
+    "module",
+    "net",
+    "os",
+    "path",
+    "path/posix",
+    "path/win32",
+    "perf_hooks",
+    "process",
+    "punycode",
+    "querystring",
+    "readline",
+    "readline/promises",
+    "repl",
+    "stream",
+    "stream/consumers",
+    "stream/promises",
+    "stream/web",
+    "string_decoder",
+    "sys",
+    "timers",
+    "timers/promises",
+    "tls",
+    "trace_events",
+    "tty",
+    "url",
+    "util",
+    "util/types",
+    "v8",
+    "vm",
+    "wasi",
+    "worker_threads",
+    "zlib",
+];
+
 impl ModuleLoader for Loader {
     fn resolve(
         &self,
@@ -151,6 +223,9 @@ impl ModuleLoader for Loader {
         };
         if self.modules.borrow().contains_key(found.as_str()) {
             return Ok(found);
+        }
+        if NODE_MODULES.contains(&specifier) {
+            return parse(&format!("node:{specifier}"));
         }
         Err(JsErrorBox::type_error(format!(
             "No such module \"{specifier}\", imported from \"{}\".",

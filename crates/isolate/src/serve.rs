@@ -26,6 +26,8 @@ const EVENTS_PER_TURN: usize = 64;
 const REST_AFTER: Duration = Duration::from_secs(1);
 /// A turn that took so much CPU time, in microseconds, may have taken much memory.
 const MEMORY_CHECK_US: u64 = 1_000;
+/// The edge is told of what the isolate holds when that has changed by so much since: 4 MiB.
+const MEMORY_STEP_BYTES: u64 = 4 * 1024 * 1024;
 /// After so many turns memory is looked at in any case.
 const MEMORY_CHECK_TURNS: u32 = 256;
 /// The most of a stack trace that is reported, in characters.
@@ -50,6 +52,8 @@ struct Serving {
     /// The event whose turn it is, where it is one event's alone.
     current: Option<u32>,
     turns: u32,
+    /// What the edge was last told that the isolate holds, in bytes.
+    told_bytes: u64,
     /// When to look whether there was anything to do; none after memory was given back.
     rest: Option<Pin<Box<tokio::time::Sleep>>>,
     /// An event came since the last look.
@@ -102,6 +106,7 @@ pub async fn serve(mut blank: Blank, number: u64, socket: tokio::net::UnixStream
         fresh: Vec::new(),
         current: None,
         turns: 0,
+        told_bytes: 0,
         rest: None,
         busy: true,
         blank,
@@ -344,7 +349,15 @@ impl Serving {
                     return;
                 };
                 self.begin_turn(stream, before);
-                self.blank.handles.cancel(&mut self.blank.runtime, stream);
+                self.blank.handles.cancel(&mut self.blank.runtime, stream, false);
+                self.end_turn(stream);
+            }
+            Event::Expired { stream } => {
+                let Some(before) = self.live.get(&stream).map(|live| live.cpu_us) else {
+                    return;
+                };
+                self.begin_turn(stream, before);
+                self.blank.handles.cancel(&mut self.blank.runtime, stream, true);
                 self.end_turn(stream);
             }
             _ => {}
@@ -424,6 +437,11 @@ impl Serving {
         self.turns = self.turns.wrapping_add(1);
         if turn_us >= MEMORY_CHECK_US || self.turns.is_multiple_of(MEMORY_CHECK_TURNS) {
             self.blank.guard.check_memory(self.blank.runtime.v8_isolate(), self.driver.mux().held_bytes() as u64);
+            let held = self.blank.guard.held_bytes();
+            if held.abs_diff(self.told_bytes) >= MEMORY_STEP_BYTES {
+                self.told_bytes = held;
+                self.driver.mux().memory(held);
+            }
         }
     }
 

@@ -184,3 +184,15 @@ fn having_a_binding_that_is_not_available_yet_hinders_nothing() {
     let empty: serde_json::Map<String, Value> = unavailable().into_iter().map(|one| (one.name, json!({}))).collect();
     assert_eq!(ended.logs[0]["values"], json!([empty]));
 }
+
+#[test]
+fn a_service_is_not_told_what_only_the_sender_needs_of_a_url() {
+    let source = "export default { async fetch(request, env) {
+        const ask = async (url) => (await env.SERVICE.fetch(new Request(url, { redirect: 'manual' }))).url;
+        return Response.json([await ask('http://user:pass@a.test:81/x?y=a@b#frag'), await ask('http://a.test/@')]);
+    } };";
+    let mut edge = start(source, vec![Binding::new("SERVICE", "service")]);
+    // The answer's URL is the one that was asked for.
+    edge.world = |head| json!({ "url": head.text(2) }).to_string();
+    assert_eq!(edge.fetch().json(), json!(["http://a.test:81/x?y=a@b", "http://a.test/@"]));
+}

@@ -29,6 +29,10 @@ pub enum LimitName {
     RequestBodyBytes,
     ResponseHeaderBytes,
     LogBytes,
+    /// The isolates that an account may have where others want some.
+    AccountIsolates,
+    /// The memory that all of an account's isolates may hold where others want some.
+    AccountMemoryBytes,
 }
 
 /// A limit was exceeded: which, how far, and by whom.

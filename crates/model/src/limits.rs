@@ -9,6 +9,9 @@ pub struct Limits {
     pub cpu_ms: u32,
     /// Time from an event's arrival to its answer, in milliseconds.
     pub wall_ms: u64,
+    /// Time from an answer's end, or from its client's leaving, to the end of what the event left to `waitUntil`, in
+    /// milliseconds.
+    pub wait_until_ms: u64,
     /// Memory of one isolate, V8 heap and array buffers together, in MiB.
     pub memory_mib: u32,
     /// CPU time of evaluating the worker's modules, in milliseconds.
@@ -30,6 +33,7 @@ impl Default for Limits {
         Self {
             cpu_ms: 30_000,
             wall_ms: 300_000,
+            wait_until_ms: 30_000,
             memory_mib: 128,
             startup_ms: 1_000,
             subrequests: 1_000,

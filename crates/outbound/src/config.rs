@@ -13,7 +13,9 @@ pub const RESPONSE_HEADERS_TIMEOUT_DEFAULT: Duration = Duration::from_secs(100);
 /// How long a connection that nobody uses stays open.
 pub const POOL_IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// Connections to one host and port, of all workers together.
-pub const CONNECTIONS_PER_HOST_MAX_DEFAULT: usize = 256;
+pub const CONNECTIONS_PER_HOST_MAX_DEFAULT: usize = 1_024;
+/// Connections to one host and port, of the workers of one account.
+pub const CONNECTIONS_PER_ACCOUNT_HOST_MAX_DEFAULT: usize = 64;
 /// The head of one response.
 pub const RESPONSE_HEADERS_BYTES_MAX_DEFAULT: usize = 64 * 1024;
 /// One WebSocket message, in either direction.
@@ -26,11 +28,14 @@ pub const WEBSOCKET_MESSAGE_BYTES_CEILING: usize = 32 * 1024 * 1024;
 pub struct Config {
     /// Destinations that are allowed though their addresses are private.
     pub allow: Vec<AllowRule>,
+    /// Whether workers are told at which private address a host is: to their authors in development.
+    pub refusals_explained: bool,
     pub connect_timeout: Duration,
     /// Counted anew whenever a byte of the request's body is sent.
     pub response_headers_timeout: Duration,
     pub pool_idle_timeout: Duration,
     pub connections_per_host_max: usize,
+    pub connections_per_account_host_max: usize,
     pub response_headers_bytes_max: usize,
     /// At most [`WEBSOCKET_MESSAGE_BYTES_CEILING`].
     pub websocket_message_bytes_max: usize,
@@ -42,10 +47,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             allow: Vec::new(),
+            refusals_explained: true,
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
             response_headers_timeout: RESPONSE_HEADERS_TIMEOUT_DEFAULT,
             pool_idle_timeout: POOL_IDLE_TIMEOUT_DEFAULT,
             connections_per_host_max: CONNECTIONS_PER_HOST_MAX_DEFAULT,
+            connections_per_account_host_max: CONNECTIONS_PER_ACCOUNT_HOST_MAX_DEFAULT,
             response_headers_bytes_max: RESPONSE_HEADERS_BYTES_MAX_DEFAULT,
             websocket_message_bytes_max: WEBSOCKET_MESSAGE_BYTES_MAX_DEFAULT,
             roots_extra: Vec::new(),

@@ -22,7 +22,6 @@ use hyper_util::{
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
@@ -32,13 +31,18 @@ use tower_service::Service;
 use crate::{
     AllowRule, ConnectError, Refusal, Resolve,
     address::{canonical, forbidden_range},
-    permits::HostPermits,
+    permits::{HostPermit, HostPermits},
 };
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
 /// The head start that an address has before the next is tried beside it (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
+
+tokio::task_local! {
+    /// Whose request is being sent: a connection that it opens counts among those of that account.
+    pub(crate) static ACCOUNT: Option<Arc<str>>;
+}
 
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, ConnectError>> + Send>>;
 
@@ -47,6 +51,8 @@ type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, ConnectError>> + Send
 pub(crate) struct FilteredConnector {
     resolver: Arc<dyn Resolve>,
     allow: Arc<[AllowRule]>,
+    /// Whether refusals tell of addresses.
+    explained: bool,
 }
 
 /// TLS over [`FilteredConnector`] where the scheme asks for it, within the bounds.
@@ -60,14 +66,14 @@ pub(crate) struct Connector {
 /// An open connection, which counts among its host's until it is dropped.
 pub struct Connection {
     stream: MaybeHttpsStream<TokioIo<TcpStream>>,
-    _permit: OwnedSemaphorePermit,
+    _permit: HostPermit,
 }
 
 // === impl FilteredConnector ===
 
 impl FilteredConnector {
-    pub(crate) fn new(resolver: Arc<dyn Resolve>, allow: Arc<[AllowRule]>) -> Self {
-        Self { resolver, allow }
+    pub(crate) fn new(resolver: Arc<dyn Resolve>, allow: Arc<[AllowRule]>, explained: bool) -> Self {
+        Self { resolver, allow, explained }
     }
 
     async fn connect(self, uri: Uri) -> Result<TokioIo<TcpStream>, ConnectError> {
@@ -119,7 +125,7 @@ impl FilteredConnector {
     fn check(&self, host: &str, port: u16, address: IpAddr) -> Result<(), Refusal> {
         match forbidden_range(address) {
             Some(range) if !self.allow.iter().any(|rule| rule.matches(host, address, port)) => {
-                Err(Refusal { host: host.to_owned(), port, address, range })
+                Err(Refusal { host: host.to_owned(), port, address, range, explained: self.explained })
             }
             _ => Ok(()),
         }
@@ -147,14 +153,15 @@ impl Connector {
         Self { https, permits, timeout }
     }
 
-    async fn connect(mut self, uri: Uri) -> Result<Connection, ConnectError> {
+    async fn connect(mut self, uri: Uri, account: Option<Arc<str>>) -> Result<Connection, ConnectError> {
         let (host, port) = host_and_port(&uri)?;
         let host = host.to_owned();
         let deadline = Instant::now() + self.timeout;
 
-        let permits = self.permits.of(&format!("{host}:{port}"));
-        let Ok(Ok(permit)) = timeout_at(deadline, permits.acquire_owned()).await else {
-            return Err(ConnectError::HostBusy { host, allowed: self.permits.per_host(), waited: self.timeout });
+        let permits = Arc::clone(&self.permits);
+        let address = format!("{host}:{port}");
+        let Ok(Some(permit)) = timeout_at(deadline, permits.acquire(account, &address)).await else {
+            return Err(ConnectError::HostBusy { host, allowed: permits.per_account(), waited: self.timeout });
         };
         match timeout_at(deadline, self.https.call(uri)).await {
             Ok(Ok(stream)) => Ok(Connection { stream, _permit: permit }),
@@ -176,8 +183,10 @@ impl Service<Uri> for Connector {
         Poll::Ready(Ok(()))
     }
 
+    /// For the account that [`ACCOUNT`] names: the client library passes on nothing but the URI.
     fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(uri))
+        let account = ACCOUNT.try_with(Option::clone).unwrap_or_default();
+        Box::pin(self.clone().connect(uri, account))
     }
 }
 
@@ -361,11 +370,25 @@ mod tests {
                 Box::pin(async { Ok(Vec::new()) })
             }
         }
-        let connector = FilteredConnector::new(Arc::new(Nowhere), Arc::from([]));
+        let connector = FilteredConnector::new(Arc::new(Nowhere), Arc::from([]), true);
         let addresses = ["10.0.0.1", "1.1.1.1", "::1"].map(|a| a.parse().unwrap());
         assert_eq!(connector.filter("x", 80, &addresses).unwrap(), sockets(&["1.1.1.1:80"]));
         let inwards = ["10.0.0.1", "::1"].map(|a| a.parse().unwrap());
         assert!(matches!(connector.filter("x", 80, &inwards), Err(ConnectError::Refused(Refusal { .. }))));
         assert!(matches!(connector.filter("x", 80, &[]), Err(ConnectError::NoAddress { .. })));
+    }
+
+    #[test]
+    fn a_tenant_is_not_told_of_addresses_inside() {
+        let refusal = |explained| Refusal {
+            host: "db.test".into(),
+            port: 5432,
+            address: "10.1.2.3".parse().unwrap(),
+            range: forbidden_range("10.1.2.3".parse().unwrap()).unwrap(),
+            explained,
+        };
+        assert!(refusal(true).to_string().contains("10.1.2.3"));
+        let text = refusal(false).to_string();
+        assert!(!text.contains("10.") && !text.contains("--allow-net"), "{text}");
     }
 }

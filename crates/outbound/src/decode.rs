@@ -15,9 +15,10 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, header::CONTENT_ENCODING};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyDataStream;
-use hyper::body::Incoming;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio_util::io::{ReaderStream, StreamReader};
+
+use crate::{TransferError, inside::Arriving};
 
 /// Codings on one body; more are a way to burn the edge's CPU.
 const CODINGS_MAX: usize = 2;
@@ -31,7 +32,7 @@ type Chunks = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 pub struct ResponseBody(Kind);
 
 enum Kind {
-    AsSent(Incoming),
+    AsSent(Arriving),
     Decoded(Chunks),
 }
 
@@ -39,7 +40,7 @@ enum Kind {
 #[derive(Debug, thiserror::Error)]
 pub enum ResponseBodyError {
     #[error("the connection ended in the middle of the response's body")]
-    Transfer(#[source] hyper::Error),
+    Transfer(#[source] TransferError),
     #[error("the response's body is not what its Content-Encoding says")]
     Decode(#[source] io::Error),
 }
@@ -54,12 +55,12 @@ enum Coding {
 // === impl ResponseBody ===
 
 impl ResponseBody {
-    pub(crate) fn as_sent(body: Incoming) -> Self {
+    pub(crate) fn as_sent(body: Arriving) -> Self {
         Self(Kind::AsSent(body))
     }
 
     /// The body with its codings undone, and whether there were any that are known.
-    pub(crate) fn decoded(body: Incoming, headers: &HeaderMap) -> (Self, bool) {
+    pub(crate) fn decoded(body: Arriving, headers: &HeaderMap) -> (Self, bool) {
         match codings(headers) {
             Some(codings) if !codings.is_empty() && !body.is_end_stream() => {
                 let chunks = BodyDataStream::new(body).map_err(io::Error::other);
@@ -110,7 +111,7 @@ impl Body for ResponseBody {
 
 /// The connection's error went through the decoder in the guise of an I/O error.
 fn error(error: io::Error) -> ResponseBodyError {
-    match error.downcast::<hyper::Error>() {
+    match error.downcast::<TransferError>() {
         Ok(transfer) => ResponseBodyError::Transfer(transfer),
         Err(decode) => ResponseBodyError::Decode(decode),
     }

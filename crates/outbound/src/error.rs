@@ -16,12 +16,17 @@ pub struct Refusal {
     pub address: IpAddr,
     /// The range that forbids it.
     pub range: Range,
+    /// Whether the worker may be told of addresses.
+    pub explained: bool,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, address, range } = self;
+        let Self { host, port, address, range, explained } = self;
         write!(f, "{host}:{port} is not reachable from a worker: ")?;
+        if !explained {
+            return f.write_str("it is at no address of the public Internet");
+        }
         if host.trim_matches(['[', ']']) != address.to_string() {
             write!(f, "it is at {address}, and ")?;
         }

@@ -10,6 +10,8 @@
 //!   and the hop-by-hop headers are this crate's alone.
 //! - **Redirects follow the fetch standard**, and each hop is admitted by the caller before it leaves.
 //!
+//! Hosts that the caller serves itself do not go by the network, where it says so ([`Inside`]).
+//!
 //! Proxy variables of the environment are ignored: the edge's own environment is no tenant's business. How many
 //! connections one worker may hold is the caller's to count, since only the caller knows the worker.
 
@@ -24,6 +26,7 @@ mod decode;
 mod error;
 mod headers;
 mod hop;
+mod inside;
 mod outbound;
 mod permits;
 mod resolve;
@@ -35,14 +38,15 @@ pub use self::{
     allow::{AllowRule, AllowRuleError},
     body::{BoxError, RequestBody, RequestBodyError},
     config::{
-        CONNECT_TIMEOUT_DEFAULT, CONNECTIONS_PER_HOST_MAX_DEFAULT, Config, POOL_IDLE_TIMEOUT_DEFAULT,
-        RESPONSE_HEADERS_BYTES_MAX_DEFAULT, RESPONSE_HEADERS_TIMEOUT_DEFAULT, WEBSOCKET_MESSAGE_BYTES_CEILING,
-        WEBSOCKET_MESSAGE_BYTES_MAX_DEFAULT,
+        CONNECT_TIMEOUT_DEFAULT, CONNECTIONS_PER_ACCOUNT_HOST_MAX_DEFAULT, CONNECTIONS_PER_HOST_MAX_DEFAULT, Config,
+        POOL_IDLE_TIMEOUT_DEFAULT, RESPONSE_HEADERS_BYTES_MAX_DEFAULT, RESPONSE_HEADERS_TIMEOUT_DEFAULT,
+        WEBSOCKET_MESSAGE_BYTES_CEILING, WEBSOCKET_MESSAGE_BYTES_MAX_DEFAULT,
     },
     connect::Connection,
     decode::{ResponseBody, ResponseBodyError},
     error::{ConnectError, Denied, OutboundError, Refusal},
     hop::{REDIRECTS_MAX, RedirectMode},
+    inside::{Answering, Inside, InsideBody, TransferError},
     outbound::{Admit, FetchOptions, Outbound, OutboundResponse},
     resolve::{Resolve, Resolving, SystemResolver},
     tls::certificates,

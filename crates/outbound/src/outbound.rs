@@ -4,7 +4,6 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{
     client::legacy::Client,
@@ -15,12 +14,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tower_service::Service;
 
 use crate::{
-    Config, ConnectError, Connection, Denied, OutboundError, REDIRECTS_MAX, RedirectMode, RequestBody, Resolve,
+    Config, ConnectError, Connection, Denied, Inside, OutboundError, REDIRECTS_MAX, RedirectMode, RequestBody, Resolve,
     ResponseBody, SystemResolver,
     body::{Outgoing, Progress},
-    connect::{Connector, FilteredConnector},
+    connect::{ACCOUNT, Connector, FilteredConnector},
     headers,
     hop::{Hop, redirect_of},
+    inside::{self, Arriving},
     permits::HostPermits,
     tls,
 };
@@ -96,6 +96,8 @@ pub struct Outbound {
     pub(crate) websocket_connector: Connector,
     tls: Arc<ClientConfig>,
     pub(crate) config: Arc<Config>,
+    /// Whose requests these are.
+    pub(crate) account: Option<Arc<str>>,
 }
 
 // === impl Outbound ===
@@ -113,15 +115,29 @@ impl Outbound {
     /// With another resolver; its answers are filtered like any.
     pub fn with_resolver(config: Config, resolver: Arc<dyn Resolve>) -> Result<Self, OutboundError> {
         let tls = tls::client_config(&config)?;
-        let filtered = FilteredConnector::new(resolver, config.allow.clone().into());
-        let permits = Arc::new(HostPermits::new(config.connections_per_host_max));
+        let filtered = FilteredConnector::new(resolver, config.allow.clone().into(), config.refusals_explained);
+        let permits =
+            Arc::new(HostPermits::new(config.connections_per_host_max, config.connections_per_account_host_max));
         let builder = || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
         let connector = |https| Connector::new(https, Arc::clone(&permits), config.connect_timeout);
         let http_connector = connector(builder().enable_all_versions().wrap_connector(filtered.clone()));
         // A WebSocket begins as an HTTP/1.1 request.
         let websocket_connector = connector(builder().enable_http1().wrap_connector(filtered));
         let client = build_client(&config, http_connector);
-        Ok(Self { client, websocket_connector, tls: Arc::new(tls), config: Arc::new(config) })
+        Ok(Self { client, websocket_connector, tls: Arc::new(tls), config: Arc::new(config), account: None })
+    }
+
+    /// The same way to the world, for an account: what connections it opens count among those of that account.
+    #[must_use]
+    pub fn of(&self, account: &str) -> Self {
+        Self { account: Some(Arc::from(account)), ..self.clone() }
+    }
+
+    /// A connection of its own, for what is no HTTP request.
+    pub(crate) async fn open(&self, uri: Uri) -> Result<Connection, OutboundError> {
+        let mut connector = self.websocket_connector.clone();
+        let opened = ACCOUNT.scope(self.account.clone(), async move { connector.call(uri).await });
+        opened.await.map_err(OutboundError::Connect)
     }
 
     /// Opens a TCP connection, with TLS from its beginning if it is to be `secure`.
@@ -133,7 +149,7 @@ impl Outbound {
         let scheme = if secure { "https" } else { "http" };
         let url = format!("{scheme}://{host}:{port}/");
         let uri: http::Uri = url.parse().map_err(|_| OutboundError::Url { url })?;
-        self.websocket_connector.clone().call(uri).await.map_err(OutboundError::Connect)
+        self.open(uri).await
     }
 
     /// Begins TLS on an open connection, as `STARTTLS` of many protocols asks for; `host` is whom to trust.
@@ -163,10 +179,32 @@ impl Outbound {
         options: FetchOptions,
         admit: &dyn Admit,
     ) -> Result<OutboundResponse, OutboundError> {
+        self.fetch_past(request, options, admit, None).await
+    }
+
+    /// The same, where some hosts are served `inside`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Outbound::fetch`].
+    pub async fn fetch_past(
+        &self,
+        request: http::Request<RequestBody>,
+        options: FetchOptions,
+        admit: &dyn Admit,
+        inside: Option<&dyn Inside>,
+    ) -> Result<OutboundResponse, OutboundError> {
         let mut hop = Hop::first(request)?;
         for redirects in 0..=REDIRECTS_MAX {
             admit.admit(&hop.uri)?;
-            let response = self.send(&mut hop).await?;
+            let response = match inside.filter(|inside| inside.serves(&hop.uri)) {
+                Some(inside) => {
+                    let body = hop.body.send(Arc::new(Progress::new()));
+                    let request = inside::arriving(hop.method.clone(), hop.uri.clone(), hop.headers.clone(), body);
+                    inside::answered(&hop.method, inside.answer(request).await)
+                }
+                None => self.send(&mut hop).await?.map(Arriving::World),
+            };
             let location = match options.redirect {
                 RedirectMode::Manual => None,
                 RedirectMode::Follow | RedirectMode::Error => redirect_of(&response),
@@ -187,7 +225,7 @@ impl Outbound {
     }
 
     /// One request, one response head.
-    async fn send(&self, hop: &mut Hop) -> Result<http::Response<Incoming>, OutboundError> {
+    async fn send(&self, hop: &mut Hop) -> Result<http::Response<hyper::body::Incoming>, OutboundError> {
         let progress = Arc::new(Progress::new());
         let mut headers = hop.headers.clone();
         headers::complete_request(&hop.method, &mut headers, hop.body.is_empty());
@@ -200,7 +238,7 @@ impl Outbound {
         let headers_bytes_max = self.config.response_headers_bytes_max;
         let limit = self.config.response_headers_timeout;
         let mut response = tokio::select! {
-            response = self.client.request(request) => {
+            response = ACCOUNT.scope(self.account.clone(), self.client.request(request)) => {
                 response.map_err(|error| OutboundError::of_client(error, headers_bytes_max))?
             }
             () = silence(&progress, limit) => return Err(OutboundError::HeadersTimeout { allowed: limit }),
@@ -251,7 +289,7 @@ async fn silence(progress: &Progress, limit: Duration) {
     }
 }
 
-fn finish(hop: Hop, response: http::Response<Incoming>, redirects: usize, options: FetchOptions) -> OutboundResponse {
+fn finish(hop: Hop, response: http::Response<Arriving>, redirects: usize, options: FetchOptions) -> OutboundResponse {
     let (parts, body) = response.into_parts();
     let (body, decoded) =
         if options.decode { ResponseBody::decoded(body, &parts.headers) } else { (ResponseBody::as_sent(body), false) };
@@ -268,7 +306,7 @@ fn finish(hop: Hop, response: http::Response<Incoming>, redirects: usize, option
 
 /// Reads the small body of a redirect, so that its connection can carry the next request; any other is dropped, and
 /// its connection with it.
-async fn discard(response: http::Response<Incoming>) {
+async fn discard(response: http::Response<Arriving>) {
     let body = Limited::new(response.into_body(), REDIRECT_BODY_BYTES_MAX);
     let _ = timeout(REDIRECT_BODY_TIMEOUT, body.collect()).await;
 }

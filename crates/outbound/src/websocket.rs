@@ -14,7 +14,6 @@ use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{self, handshake::client::generate_key, protocol::WebSocketConfig},
 };
-use tower_service::Service;
 use url::Url;
 
 use crate::{
@@ -60,7 +59,7 @@ impl Outbound {
         let request = handshake(&url, &uri, headers, protocols)?;
         admit.admit(&uri)?;
 
-        let connection = self.websocket_connector.clone().call(uri).await.map_err(OutboundError::Connect)?;
+        let connection = self.open(uri).await?;
         let allowed = self.config.response_headers_timeout;
         let config = websocket_config(self.config.websocket_message_bytes_max);
         let handshake = client_async_with_config(request, TokioIo::new(connection), Some(config));

@@ -140,6 +140,23 @@ impl Blobs {
         }
     }
 
+    /// Removes those that are not as long as they are to be: they are fetched as if they had never been here.
+    pub async fn remove_cut(self: &Arc<Self>, sizes: Vec<(BlobHash, u64)>) -> Result<(), PopError> {
+        let blobs = Arc::clone(self);
+        let removed = tokio::task::spawn_blocking(move || {
+            for (hash, bytes) in sizes {
+                let file = blobs.file(&hash);
+                if std::fs::metadata(&file).is_ok_and(|here| here.len() != bytes) {
+                    tracing::error!(%hash, "a blob of the local copy is damaged: it is removed");
+                    let failed = |source| PopError::ReadBlob { hash: hash.as_str().to_owned(), source };
+                    std::fs::remove_file(&file).map_err(failed)?;
+                }
+            }
+            Ok::<(), PopError>(())
+        });
+        removed.await.map_err(|_| PopError::Stopped)?
+    }
+
     /// Begins a sweep. One at a time.
     pub fn sweep(&self) -> Sweep<'_> {
         *self.wanted.lock() = Some(HashSet::new());
@@ -224,6 +241,19 @@ mod tests {
         std::fs::write(blobs.file(&hash), b"whol").unwrap();
         assert_eq!(blobs.read_here(&hash).unwrap(), None);
         assert!(!blobs.file(&hash).exists());
+    }
+
+    #[tokio::test]
+    async fn a_blob_that_was_cut_off_is_fetched_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Arc::new(Blobs::open(folder.path()).unwrap());
+        let (cut, whole) = (hash_of(b"cut off"), hash_of(b"whole"));
+        blobs.keep(&cut, b"cut off").unwrap();
+        blobs.keep(&whole, b"whole").unwrap();
+        std::fs::write(blobs.file(&cut), b"cut").unwrap();
+        blobs.remove_cut(vec![(cut.clone(), 7), (whole.clone(), 5), (hash_of(b"never here"), 3)]).await.unwrap();
+        assert!(!blobs.file(&cut).exists());
+        assert!(blobs.file(&whole).exists());
     }
 
     #[tokio::test]

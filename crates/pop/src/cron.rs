@@ -4,7 +4,8 @@
 //! reported and not made good: a handler that expects to run at night is not to be woken at noon. So is a trigger that
 //! was due when the process ended, or for which there was no room for too long.
 //!
-//! Triggers of one minute begin some at a time, so that ten thousand of them do not keep requests from being served.
+//! Triggers of one minute begin some at a time, so that ten thousand of them do not keep requests from being served; those
+//! of each account in turn, so that they do not keep another's waiting either.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -12,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use selvedge_edge::EventError;
-use selvedge_model::{CronRecord, WorkerKey, worker_key};
+use selvedge_model::{AccountId, CronRecord, WorkerKey, worker_key};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
@@ -28,6 +30,8 @@ const LOOK_BACK_MINUTES: i64 = 24 * 60;
 const SLEEP_MAX: Duration = Duration::from_secs(5);
 /// Triggers that begin at once.
 const BEGINNING_MAX: usize = 64;
+/// Of these, the most of one account: half.
+const BEGINNING_ACCOUNT_MAX: usize = BEGINNING_MAX / 2;
 /// After so long a trigger that runs makes room for the next one to begin.
 const BEGINNING_TIME_MAX: Duration = Duration::from_millis(250);
 /// How long to wait before a trigger is tried again that the edge had no room for.
@@ -53,7 +57,19 @@ pub trait Firing: Send + Sync {
 pub struct Clockwork {
     replica: Arc<Replica>,
     firing: Arc<dyn Firing>,
-    beginning: Arc<Semaphore>,
+    turns: Turns,
+}
+
+/// Who may begin a trigger.
+struct Turns {
+    all: Arc<Semaphore>,
+    of: Mutex<HashMap<AccountId, Arc<Semaphore>>>,
+}
+
+/// The right to begin one.
+struct Turn {
+    _of_account: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
 }
 
 /// A worker, and the expression of one of its triggers.
@@ -126,7 +142,7 @@ fn plan(triggers: &[(WorkerKey, CronRecord)], last: i64, now: i64) -> Plan {
 impl Clockwork {
     /// Fires the triggers of `replica`, and tells `firing` of it.
     pub fn new(replica: Arc<Replica>, firing: Arc<dyn Firing>) -> Self {
-        Self { replica, firing, beginning: Arc::new(Semaphore::new(BEGINNING_MAX)) }
+        Self { replica, firing, turns: Turns::new() }
     }
 
     /// Runs for as long as it is let.
@@ -140,7 +156,7 @@ impl Clockwork {
             match clockwork.off_thread(move |clockwork| clockwork.look(now)).await {
                 Ok(due) if due.is_empty() => {}
                 Ok(due) => {
-                    tokio::spawn(Arc::clone(&clockwork).fire(now, due));
+                    clockwork.fire(now, due);
                 }
                 Err(error) => tracing::error!(%error, "cron triggers wait: what fired cannot be kept"),
             }
@@ -191,36 +207,40 @@ impl Clockwork {
         Ok(plan.due)
     }
 
-    /// Begins what is due at a minute, some at a time.
-    async fn fire(self: Arc<Self>, minute: i64, due: Vec<Trigger>) {
+    /// Begins what is due at a minute: of each account some at a time.
+    fn fire(self: &Arc<Self>, minute: i64, due: Vec<Trigger>) {
         let late = Instant::now() + LATE_MAX;
+        let mut by_account: HashMap<AccountId, Vec<Trigger>> = HashMap::new();
         for trigger in due {
-            // It is never closed.
-            let Ok(permit) = Arc::clone(&self.beginning).acquire_owned().await else {
+            by_account.entry(trigger.0.account.clone()).or_default().push(trigger);
+        }
+        for (account, due) in by_account {
+            tokio::spawn(Arc::clone(self).fire_of(account, minute, due, late));
+        }
+    }
+
+    /// Begins what is due of one account, one after the other: so no account waits for more than one turn at a time.
+    async fn fire_of(self: Arc<Self>, account: AccountId, minute: i64, due: Vec<Trigger>, late: Instant) {
+        for trigger in due {
+            let Some(turn) = self.turns.take(&account).await else {
                 return;
             };
             if let Err(error) = self.replica.rows().begun(minute, &waiting(&trigger)) {
                 tracing::warn!(%error, worker = %trigger.0, "that a cron trigger began cannot be kept");
             }
-            tokio::spawn(Arc::clone(&self).run_one(minute, trigger, late, permit));
+            tokio::spawn(Arc::clone(&self).run_one(minute, trigger, late, turn));
         }
     }
 
     /// Runs a trigger; tries again where there is no room for it yet.
-    async fn run_one(
-        self: Arc<Self>,
-        minute: i64,
-        (worker, cron): Trigger,
-        late: Instant,
-        permit: OwnedSemaphorePermit,
-    ) {
-        let mut permit = Some(permit);
+    async fn run_one(self: Arc<Self>, minute: i64, (worker, cron): Trigger, late: Instant, turn: Turn) {
+        let mut turn = Some(turn);
         while Instant::now() < late {
             let mut running = pin!(self.replica.edge().scheduled(&worker, &cron, (minute * MINUTE_MS) as u64));
             let result = match timeout(BEGINNING_TIME_MAX, running.as_mut()).await {
                 Ok(result) => result,
                 Err(_) => {
-                    drop(permit.take());
+                    drop(turn.take());
                     running.await
                 }
             };
@@ -228,11 +248,37 @@ impl Clockwork {
                 return self.firing.fired(Fired::Ran { worker: &worker, cron: &cron, result: &result });
             };
             tracing::debug!(%worker, cron, reason, "a cron trigger waits for room");
-            drop(permit.take());
+            drop(turn.take());
             tokio::time::sleep(RETRY_INTERVAL).await;
-            permit = Arc::clone(&self.beginning).acquire_owned().await.ok();
+            turn = self.turns.take(&worker.account).await;
         }
         self.missed(&worker, &cron, 1, minute);
+    }
+}
+
+// === impl Turns ===
+
+impl Turns {
+    fn new() -> Self {
+        Self { all: Arc::new(Semaphore::new(BEGINNING_MAX)), of: Mutex::default() }
+    }
+
+    /// Waits for a turn. None is never given: nothing closes them.
+    async fn take(&self, account: &AccountId) -> Option<Turn> {
+        // Its own first: who waits for that takes nothing from others.
+        let of_account = self.of(account).acquire_owned().await.ok()?;
+        let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+        Some(Turn { _of_account: of_account, _of_all: of_all })
+    }
+
+    fn of(&self, account: &AccountId) -> Arc<Semaphore> {
+        let mut of = self.of.lock();
+        // Those that nobody has a turn of, nor waits for one, are made again.
+        of.retain(|known, turns| {
+            known == account || Arc::strong_count(turns) > 1 || turns.available_permits() < BEGINNING_ACCOUNT_MAX
+        });
+        let turns = of.entry(account.clone()).or_insert_with(|| Arc::new(Semaphore::new(BEGINNING_ACCOUNT_MAX)));
+        Arc::clone(turns)
     }
 }
 
@@ -243,7 +289,7 @@ fn waiting((worker, cron): &Trigger) -> Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use selvedge_model::AccountId;
+    use futures_util::FutureExt;
 
     fn trigger(cron: &str, since_minute: i64) -> (WorkerKey, CronRecord) {
         let key = WorkerKey::new(AccountId::local(), "w".parse().unwrap());
@@ -275,6 +321,19 @@ mod tests {
     fn a_long_absence_is_looked_back_on_for_a_day() {
         let made = plan(&[trigger("* * * * *", 0)], 0, 10 * LOOK_BACK_MINUTES);
         assert_eq!(made.missed[0].2, LOOK_BACK_MINUTES as u64);
+    }
+
+    #[test]
+    fn an_account_whose_triggers_hang_leaves_others_their_turn() {
+        let turns = Turns::new();
+        let (a, b): (AccountId, AccountId) = ("a".repeat(32).parse().unwrap(), "b".repeat(32).parse().unwrap());
+        let take = |account: &AccountId| turns.take(account).now_or_never().flatten();
+        let taken: Vec<Turn> = std::iter::from_fn(|| take(&b)).collect();
+        assert_eq!(taken.len(), BEGINNING_ACCOUNT_MAX);
+        assert!(take(&a).is_some());
+        drop(taken);
+        assert!(take(&b).is_some());
+        assert_eq!(turns.of.lock().len(), 1, "an account that has no turn is forgotten");
     }
 
     #[test]

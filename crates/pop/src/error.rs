@@ -9,6 +9,16 @@ use selvedge_fabric::FabricError;
 pub enum PopError {
     #[error("cannot use the folder {}", .path.display())]
     Folder { path: PathBuf, source: std::io::Error },
+    #[error("the folder {} is in use by another edge, which must end first", .path.display())]
+    InUse { path: PathBuf },
+    #[error("the local copy of what is deployed, {}, cannot be opened", .path.display())]
+    OpenRows { path: PathBuf, source: rusqlite::Error },
+    #[error(
+        "the local copy of what is deployed, {}, is damaged ({reason}): bring it back from a backup, or remove it and \
+         start with the control plane, which makes it anew",
+        .path.display()
+    )]
+    Damaged { path: PathBuf, reason: String },
     #[error("the local copy of what is deployed {action}")]
     Rows { action: &'static str, source: rusqlite::Error },
     #[error("the record of {key} cannot be read")]
@@ -39,4 +49,16 @@ impl PopError {
                 | Self::Fabric(FabricError::Damaged { .. })
         )
     }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

@@ -6,12 +6,14 @@
 //!   request waits for the fabric.
 //! - [`Clockwork`] fires cron triggers, at most once each for a minute.
 //!
-//! The copy may be deleted; it is made again from the fabric.
+//! The copy may be deleted; it is made again from the fabric, as it is where it is damaged, or of another fabric than this
+//! or of a later state of it. One edge has it open.
 #![forbid(unsafe_code)]
 
 mod blobs;
 mod cron;
 mod error;
+mod folder;
 mod load;
 mod replica;
 mod rows;

@@ -14,7 +14,7 @@ use selvedge_model::{
 use serde_json::Value;
 
 use crate::blobs::Blobs;
-use crate::error::PopError;
+use crate::error::{PopError, chain};
 use crate::rows::Rows;
 use crate::source_maps::SourceMaps;
 
@@ -61,6 +61,10 @@ impl Stored {
         if let Some(assets) = &record.assets {
             self.fetch(vec![assets.files.clone()]).await?;
             let files = self.asset_files(assets).await?;
+            if self.fabric.is_some() {
+                let sizes = files.values().map(|file| (file.blob.clone(), file.bytes)).collect();
+                self.blobs.remove_cut(sizes).await?;
+            }
             hashes.push(assets.files.clone());
             hashes.extend(files.into_values().map(|file| file.blob));
         }
@@ -246,7 +250,8 @@ impl Versions for Stored {
     fn find<'a>(&'a self, worker: &'a WorkerKey, short: &'a str) -> BoxFuture<'a, Option<VersionId>> {
         Box::pin(async move {
             let prefix = format!("version/{}/{}/{short}", worker.account, worker.worker);
-            let found = self.rows.first_with(&prefix).inspect_err(|error| tracing::warn!(%error, "no preview"));
+            let found = self.rows.first_with(&prefix);
+            let found = found.inspect_err(|error| tracing::warn!(error = chain(error), "no preview"));
             found.ok()??.rsplit_once('/')?.1.parse().ok()
         })
     }
@@ -267,15 +272,4 @@ fn named<T: Default + serde::de::DeserializeOwned>(name: Option<&str>) -> Result
 
 fn timestamp(ms: u64) -> String {
     jiff::Timestamp::from_millisecond(ms as i64).map(|time| time.to_string()).unwrap_or_default()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

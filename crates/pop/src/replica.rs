@@ -12,7 +12,8 @@ use selvedge_model::{CronRecord, Loaded, VersionId, VersionRecord, WorkerKey, Wo
 use tokio::sync::watch;
 
 use crate::blobs::Blobs;
-use crate::error::PopError;
+use crate::error::{PopError, chain};
+use crate::folder;
 use crate::load::{OpenSecret, Stored};
 use crate::rows::Rows;
 
@@ -34,6 +35,8 @@ pub struct Replica {
     reached: watch::Sender<Revision>,
     /// Held for reading by whoever needs blobs that no record names yet, for writing by who removes those that none names.
     sweeping: tokio::sync::RwLock<()>,
+    /// Nobody else writes to the folder.
+    _lock: folder::Lock,
 }
 
 impl Replica {
@@ -45,8 +48,12 @@ impl Replica {
         fabric: Option<Arc<dyn Fabric>>,
         secrets: Arc<dyn OpenSecret>,
     ) -> Result<Arc<Self>, PopError> {
-        std::fs::create_dir_all(folder).map_err(|source| PopError::Folder { path: folder.to_owned(), source })?;
-        let rows = Rows::open(&folder.join("edge.db"))?;
+        let lock = folder::take(folder)?;
+        let rows = open_rows(&folder.join("edge.db"), fabric.is_some())?;
+        let is_dropped = match &fabric {
+            Some(fabric) => hold_against(&rows, &**fabric).await?,
+            None => false,
+        };
         let blobs = Blobs::open(&folder.join("blobs"))?;
         let stored = Arc::new(Stored::new(rows, blobs, fabric, secrets));
         let versions = Arc::clone(&stored) as Arc<dyn Versions>;
@@ -58,10 +65,21 @@ impl Replica {
             crons: RwLock::default(),
             reached,
             sweeping: tokio::sync::RwLock::default(),
+            _lock: lock,
         });
         let opening = Arc::clone(&replica);
         tokio::task::spawn_blocking(move || opening.serve_all()).await.map_err(|_| PopError::Stopped)??;
+        if let (true, Some(fabric)) = (is_dropped, &replica.stored.fabric) {
+            // Nothing is served before.
+            replica.catch_up(&**fabric).await?;
+        }
         Ok(replica)
+    }
+
+    /// Whether a copy in `folder`, which no edge has open, holds anything that was deployed.
+    pub fn is_used(folder: &Path) -> Result<bool, PopError> {
+        let file = folder.join("edge.db");
+        Ok(file.exists() && Rows::open(&file)?.revision()? > Revision(0))
     }
 
     pub(crate) fn edge(&self) -> &Arc<Edge> {
@@ -148,7 +166,7 @@ impl Replica {
             match woken {
                 Ok(()) => retry = RETRY_MIN,
                 Err(error) => {
-                    tracing::warn!(%error, "the fabric cannot be followed: what is here is served on");
+                    tracing::warn!(error = chain(&error), "the fabric cannot be followed: what is here is served on");
                     tokio::time::sleep(retry).await;
                     retry = (retry * 2).min(RETRY_MAX);
                 }
@@ -187,7 +205,7 @@ impl Replica {
             };
             if let Err(error) = read.map_err(unreadable) {
                 // A newer control plane's: the others are not to wait for it.
-                tracing::error!(%error, "a record is passed over");
+                tracing::error!(error = chain(&error), "a record is passed over");
             }
         }
         for worker in &workers {
@@ -224,7 +242,8 @@ impl Replica {
             match self.fetch_version(&key, &share.version, new).await {
                 Err(error) if error.is_of_content() => {
                     // It will not be better for waiting; the other workers are not to suffer.
-                    tracing::error!(worker = %key, version = %share.version, %error, "a version is not complete");
+                    let error = chain(&error);
+                    tracing::error!(worker = %key, version = %share.version, error, "a version is not complete");
                 }
                 other => other?,
             }
@@ -279,6 +298,40 @@ impl Replica {
         let after = self.stored.rows.revision()?;
         Ok(fabric.changes("", after, 1).await?.is_empty())
     }
+}
+
+/// Opens the records. Damaged ones are made anew, where there is a fabric to fetch them from.
+fn open_rows(file: &Path, has_fabric: bool) -> Result<Rows, PopError> {
+    match Rows::open(file) {
+        Err(error @ PopError::Damaged { .. }) if has_fabric => {
+            tracing::warn!(
+                error = error.to_string(),
+                "the local copy is made anew; cron triggers begin with this minute"
+            );
+            Rows::remove(file)?;
+            Rows::open(file)
+        }
+        opened => opened,
+    }
+}
+
+/// Drops the records that are not of this fabric, or not any more; gives whether it did.
+async fn hold_against(rows: &Rows, fabric: &dyn Fabric) -> Result<bool, PopError> {
+    let identity = match fabric.identity().await {
+        Ok(identity) => identity,
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "whether the local copy is the fabric's is not known: it is served");
+            return Ok(false);
+        }
+    };
+    let is_dropped = rows.keep_to(&identity)?;
+    if is_dropped {
+        tracing::warn!(
+            last = identity.last.0,
+            "the local copy is of another fabric, or of a later state than this one has: it is made anew"
+        );
+    }
+    Ok(is_dropped)
 }
 
 /// The worker of a key of the fabric.

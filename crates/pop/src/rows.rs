@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension};
-use selvedge_fabric::{Entry, Revision};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use selvedge_fabric::{Entry, Identity, Revision};
 
 use crate::error::PopError;
 
@@ -34,27 +34,87 @@ pub enum Past {
 /// A cron trigger that is due: the key of its worker in the fabric, and its expression.
 pub type Waiting = (String, String);
 
+/// What SQLite says of a file that has no damage.
+const SOUND: &str = "ok";
+
+/// Opens a file, and says what is wrong with it.
+fn make(file: &Path) -> rusqlite::Result<(Connection, String)> {
+    let connection = Connection::open(file)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // What is lost with the power is fetched again: the revision is lost with it. What is not, says so: see `deal`.
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+         CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS minutes (seq INTEGER PRIMARY KEY AUTOINCREMENT, minute INTEGER NOT NULL UNIQUE);
+         CREATE TABLE IF NOT EXISTS waiting
+             (minute INTEGER, worker TEXT, cron TEXT, PRIMARY KEY (minute, worker, cron)) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS revision (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);
+         CREATE TABLE IF NOT EXISTS origin (one INTEGER PRIMARY KEY CHECK (one = 1), fabric TEXT NOT NULL);",
+    )?;
+    let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((connection, found))
+}
+
+fn keep_to(connection: &mut Connection, fabric: &Identity) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction()?;
+    let origin = transaction.query_row("SELECT fabric FROM origin", [], |row| row.get::<_, String>(0)).optional()?;
+    let revision = transaction.query_row("SELECT number FROM revision", [], |row| row.get::<_, i64>(0)).optional()?;
+    let is_copy = origin.as_ref().is_none_or(|origin| *origin == fabric.id)
+        && revision.unwrap_or_default() as u64 <= fabric.last.0;
+    if !is_copy {
+        transaction.execute_batch("DELETE FROM rows; DELETE FROM revision;")?;
+    }
+    if origin.as_ref() != Some(&fabric.id) {
+        transaction
+            .execute("INSERT INTO origin VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET fabric = ?1", [&fabric.id])?;
+    }
+    transaction.commit()?;
+    Ok(!is_copy)
+}
+
 fn failed(action: &'static str) -> impl FnOnce(rusqlite::Error) -> PopError {
     move |source| PopError::Rows { action, source }
 }
 
 impl Rows {
     /// Opens the copy at `file`, which may not be there yet.
+    ///
+    /// # Errors
+    /// [`PopError::Damaged`] if what is there cannot be relied on: see [`Self::remove`].
     pub fn open(file: &Path) -> Result<Self, PopError> {
-        let connection = Connection::open(file).map_err(failed("cannot be opened"))?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        // What is lost with the power is fetched again: the revision is lost with it.
-        connection
-            .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-                 CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-                 CREATE TABLE IF NOT EXISTS minutes (seq INTEGER PRIMARY KEY AUTOINCREMENT, minute INTEGER NOT NULL UNIQUE);
-                 CREATE TABLE IF NOT EXISTS waiting
-                     (minute INTEGER, worker TEXT, cron TEXT, PRIMARY KEY (minute, worker, cron)) WITHOUT ROWID;
-                 CREATE TABLE IF NOT EXISTS revision (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);",
-            )
-            .map_err(failed("cannot be made ready"))?;
+        let damaged = |reason: String| PopError::Damaged { path: file.to_owned(), reason };
+        let made = make(file).map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(error.to_string()),
+            _ => PopError::OpenRows { path: file.to_owned(), source: error },
+        });
+        let (connection, found) = made?;
+        if found != SOUND {
+            return Err(damaged(found));
+        }
         Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    /// Removes a copy that is not open, so that a new one can be made in its place.
+    pub fn remove(file: &Path) -> Result<(), PopError> {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut path = file.as_os_str().to_owned();
+            path.push(suffix);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(PopError::Folder { path: path.into(), source: error });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the copy is one of that fabric: where it is of another, or holds changes that this one has not (it
+    /// was brought back from an earlier copy), the records are dropped, and have to be taken in again. Gives whether they
+    /// were.
+    pub fn keep_to(&self, fabric: &Identity) -> Result<bool, PopError> {
+        let mut connection = self.connection.lock();
+        keep_to(&mut connection, fabric).map_err(failed("cannot be held against the fabric"))
     }
 
     /// The last change that it holds.
@@ -156,10 +216,18 @@ impl Rows {
         })
     }
 
-    /// Notes that a minute is dealt with, and which triggers have yet to begin for it.
+    /// Notes that a minute is dealt with, and which triggers have yet to begin for it. It is on the disk then: were it
+    /// lost with the power, they would run a second time.
     pub fn deal(&self, minute: i64, due: &[Waiting]) -> Result<(), PopError> {
-        let failed = || failed("cannot be written");
         let mut connection = self.connection.lock();
+        let flushed = connection.execute_batch("PRAGMA synchronous = FULL").map_err(failed("cannot be written"));
+        let dealt = flushed.and_then(|()| Self::note_dealt(&mut connection, minute, due));
+        let restored = connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(failed("cannot be written"));
+        dealt.and(restored)
+    }
+
+    fn note_dealt(connection: &mut Connection, minute: i64, due: &[Waiting]) -> Result<(), PopError> {
+        let failed = || failed("cannot be written");
         let transaction = connection.transaction().map_err(failed())?;
         transaction.execute("INSERT INTO minutes (minute) VALUES (?1)", [minute]).map_err(failed())?;
         // The oldest by when they were dealt with, not by their time: a clock may jump.
@@ -227,6 +295,60 @@ mod tests {
         let mut seen = Vec::new();
         rows.each("a/", |key, value| seen.push((key.to_owned(), value.to_owned()))).unwrap();
         assert_eq!(seen, [("a/2".to_owned(), b"w".to_vec())]);
+    }
+
+    #[test]
+    fn a_copy_of_another_fabric_or_of_a_later_one_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = Rows::open(&folder.path().join("edge.db")).unwrap();
+        let fabric = |id: &str, last| Identity { id: id.into(), last: Revision(last) };
+        let fill = || rows.apply(&[entry("a/1", Some("x"), 5)]).unwrap();
+        fill();
+        // A copy from before fabrics had an identity.
+        assert!(!rows.keep_to(&fabric("one", 5)).unwrap());
+        assert!(!rows.keep_to(&fabric("one", 9)).unwrap());
+        assert_eq!(rows.revision().unwrap(), Revision(5));
+        // Brought back from an earlier copy.
+        assert!(rows.keep_to(&fabric("one", 4)).unwrap());
+        assert_eq!((rows.revision().unwrap(), rows.get("a/1").unwrap()), (Revision(0), None));
+        fill();
+        assert!(rows.keep_to(&fabric("two", 9)).unwrap());
+        assert_eq!(rows.get("a/1").unwrap(), None);
+        fill();
+        assert!(!rows.keep_to(&fabric("two", 9)).unwrap());
+    }
+
+    #[test]
+    fn damage_is_told_from_other_failures_with_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("edge.db");
+        std::fs::write(&file, "this is no database, however long it is".repeat(100)).unwrap();
+        let refused = Rows::open(&file).err().unwrap();
+        assert!(matches!(&refused, PopError::Damaged { path, .. } if *path == file), "{refused}");
+        Rows::remove(&file).unwrap();
+        let rows = Rows::open(&file).unwrap();
+        let many: Vec<Entry> = (1..400).map(|at| entry(&format!("a/{at}"), Some("content"), at)).collect();
+        rows.apply(&many).unwrap();
+        drop(rows);
+        let mut bytes = std::fs::read(&file).unwrap();
+        // The pages behind the first, which says what is where.
+        bytes[4096..].fill(0x5a);
+        std::fs::write(&file, bytes).unwrap();
+        assert!(matches!(Rows::open(&file).err().unwrap(), PopError::Damaged { .. }));
+        let nowhere = Rows::open(&folder.path().join("not/there/edge.db")).err().unwrap();
+        assert!(matches!(nowhere, PopError::OpenRows { .. }), "{nowhere}");
+    }
+
+    #[test]
+    fn what_can_be_fetched_again_is_not_flushed_for_the_minutes_sake() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = Rows::open(&folder.path().join("edge.db")).unwrap();
+        rows.deal(1, &[]).unwrap();
+        // It is dealt with already.
+        rows.deal(1, &[]).unwrap_err();
+        let connection = rows.connection.lock();
+        let synchronous = connection.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(synchronous, 1, "NORMAL");
     }
 
     #[test]

@@ -218,7 +218,7 @@ fn resolve_assets(
     has_main: bool,
     taken: &mut Taken,
 ) -> Option<Assets> {
-    let directory = paths.folder(reader, &assets.directory)?;
+    let directory = paths.assets(reader, &assets.directory)?;
     if paths.root().starts_with(&directory) {
         reader.warnings.push(|| Warning {
             at: assets.directory.at.clone(),

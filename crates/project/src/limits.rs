@@ -32,6 +32,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Limits> {
         cpu: number("cpu_ms", 1..=CPU_MS_MAX).map(Duration::from_millis),
         subrequests: number("subrequests", 0..=SUBREQUESTS_MAX).and_then(|count| u32::try_from(count).ok()),
         wall: number("wall_ms", 1..=WALL_MS_MAX).map(Duration::from_millis),
+        wait_until: number("wait_until_ms", 1..=WALL_MS_MAX).map(Duration::from_millis),
         memory_bytes: number("memory_mb", 1..=MEMORY_MB_MAX).map(|megabytes| megabytes * MIB),
         startup: number("startup_ms", 1..=STARTUP_MS_MAX).map(Duration::from_millis),
         connections: number("connections", 1..=CONNECTIONS_MAX).and_then(|count| u32::try_from(count).ok()),

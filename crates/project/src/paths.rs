@@ -11,7 +11,8 @@ use crate::{
 ///
 /// The boundary is the repository the project lives in (the nearest folder above with `.git`), because in a repository
 /// of several packages a worker's assets are often another package's output (`../web/dist`). Without a repository it
-/// is the project's own folder.
+/// is the project's own folder. Assets may lie beside that too, where Cloudflare's Vite plugin puts them (`../client`):
+/// see [`Paths::is_beside`].
 #[derive(Debug)]
 pub(crate) struct Paths {
     root: PathBuf,
@@ -28,12 +29,29 @@ impl Paths {
         Ok(Self { root, boundary })
     }
 
+    /// Whether `path` is, or is in, a neighbour of the config's folder. A config that others wrote is not to publish what
+    /// is nobody's build: hidden folders, those of the whole machine, and the user's own.
+    fn is_beside(&self, path: &Path) -> bool {
+        let Some(parent) = self.root.parent() else {
+            return false;
+        };
+        let home = std::env::var_os("HOME").and_then(|home| Path::new(&home).canonicalize().ok());
+        if parent.parent().is_none() || home.is_some_and(|home| home == parent) {
+            return false;
+        }
+        let Ok(below) = path.strip_prefix(parent) else {
+            return false;
+        };
+        let is_hidden = |part: std::path::Component<'_>| part.as_os_str().to_string_lossy().starts_with('.');
+        below.components().next().is_some() && !below.components().any(is_hidden) && !self.root.starts_with(path)
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     pub(crate) fn file(&self, reader: &mut Reader<'_>, given: &Placed<String>) -> Option<PathBuf> {
-        self.resolve(reader, given, Path::is_file, |given, path| ProblemKind::FileMissing { given, path })
+        self.resolve(reader, given, Path::is_file, |_| false, |given, path| ProblemKind::FileMissing { given, path })
     }
 
     /// The worker's file; where a build command makes it, its absence is put down to that.
@@ -48,14 +66,21 @@ impl Paths {
             reader.problem_at(given.at.clone(), given.key.clone(), kind);
             return None;
         }
-        self.resolve(reader, given, Path::is_file, |given, path| match build_command {
+        let missing = |given, path| match build_command {
             Some(command) => ProblemKind::FileNotBuilt { given, path, command: command.to_owned() },
             None => ProblemKind::FileMissing { given, path },
-        })
+        };
+        self.resolve(reader, given, Path::is_file, |_| false, missing)
     }
 
     pub(crate) fn folder(&self, reader: &mut Reader<'_>, given: &Placed<String>) -> Option<PathBuf> {
-        self.resolve(reader, given, Path::is_dir, |given, path| ProblemKind::FolderMissing { given, path })
+        self.resolve(reader, given, Path::is_dir, |_| false, |given, path| ProblemKind::FolderMissing { given, path })
+    }
+
+    /// The folder of the static files.
+    pub(crate) fn assets(&self, reader: &mut Reader<'_>, given: &Placed<String>) -> Option<PathBuf> {
+        let missing = |given, path| ProblemKind::FolderMissing { given, path };
+        self.resolve(reader, given, Path::is_dir, |path| self.is_beside(path), missing)
     }
 
     fn resolve(
@@ -63,11 +88,12 @@ impl Paths {
         reader: &mut Reader<'_>,
         given: &Placed<String>,
         fits: fn(&Path) -> bool,
+        outside: impl Fn(&Path) -> bool,
         missing: impl FnOnce(String, PathBuf) -> ProblemKind,
     ) -> Option<PathBuf> {
         let text = given.value.clone();
         let path = normal(&self.root.join(&text));
-        let escapes = |path: &Path| !path.starts_with(&self.boundary);
+        let escapes = |path: &Path| !path.starts_with(&self.boundary) && !outside(path);
         let real = path.canonicalize().ok();
         // Whether something exists outside is nobody's business, so the boundary is checked first.
         let kind = if escapes(&path) || real.as_deref().is_some_and(escapes) {

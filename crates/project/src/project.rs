@@ -144,12 +144,14 @@ pub struct AssetRoutes {
 }
 
 /// Limits the author asked for; `None` is the platform's default. All but `cpu` and `subrequests` are Selvedge's own:
-/// `limits.wall_ms`, `memory_mb`, `startup_ms`, `connections`, `request_body_mb`, `response_headers_kb` and `log_kb`.
+/// `limits.wall_ms`, `wait_until_ms`, `memory_mb`, `startup_ms`, `connections`, `request_body_mb`, `response_headers_kb` and
+/// `log_kb`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
     pub cpu: Option<Duration>,
     pub subrequests: Option<u32>,
     pub wall: Option<Duration>,
+    pub wait_until: Option<Duration>,
     pub memory_bytes: Option<u64>,
     pub startup: Option<Duration>,
     pub connections: Option<u32>,

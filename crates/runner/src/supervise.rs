@@ -11,21 +11,27 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use selvedge_isolate::Stuck;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 
 use crate::control::{self, Order};
 
-/// How often a runner that cannot be started is tried again.
+/// How long until a runner that cannot be started is tried again: at first, and twice as long each time, up to the second.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// How long after the first runner its spare is started.
 const SPARE_DELAY: Duration = Duration::from_millis(100);
 /// A runner that ends sooner than this after its start is not replaced at once.
 const CRASH_INTERVAL: Duration = Duration::from_secs(1);
 /// Tries at ordering an instance before giving up: the serving runner, the spare, and the spare's successor.
 const ORDER_TRIES: usize = 3;
+/// The longest line of a runner's own messages that is passed on as one, in bytes.
+const MESSAGE_BYTES_MAX: u64 = 4 * 1024;
+/// What a runner is called in the list of processes, whichever file it is started from.
+const PROCESS_NAME: &str = "selvedge";
 /// Reports that wait to be acted on; a runner that sends more is not listened to meanwhile.
 const REPORTS_WAITING_MAX: usize = 16;
 
@@ -41,8 +47,9 @@ pub struct RunnersConfig {
 /// Why no instance could be had.
 #[derive(Debug, thiserror::Error)]
 pub enum RunnerError {
-    #[error("a runner process could not be started from {program}")]
-    Spawn { program: PathBuf, source: std::io::Error },
+    // Not from which file: clients of workers are told this.
+    #[error("a runner process could not be started")]
+    Spawn(#[source] std::io::Error),
     #[error("a pair of sockets could not be made")]
     Sockets(#[source] std::io::Error),
     #[error("a thread for a runner's reports could not be started")]
@@ -111,6 +118,11 @@ impl Runners {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether there is a process to serve now.
+    pub fn is_serving(&self) -> bool {
+        self.lock().serving.as_ref().is_some_and(|runner| runner.alive.load(Ordering::Acquire))
+    }
+
     /// The process that serves now.
     pub fn serving_pid(&self) -> Option<u32> {
         self.lock().serving.as_ref().map(|runner| runner.pid)
@@ -120,20 +132,24 @@ impl Runners {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|error| RunnerError::Sockets(error.into()))?;
         let mut command = std::process::Command::new(&self.config.program);
-        command.args(&self.config.arguments).stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::inherit());
+        // What it says goes through the edge's log: a reader of that which stands still must not hold a runner.
+        command.arg0(PROCESS_NAME).args(&self.config.arguments);
+        command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
         selvedge_sandbox::prepare_command(&mut command, &[]);
         // An interrupt typed at the terminal is for the edge, which drains first.
         command.process_group(0);
         let mut command = Command::from(command);
         command.kill_on_drop(true);
-        let child =
-            command.spawn().map_err(|source| RunnerError::Spawn { program: self.config.program.clone(), source })?;
+        let mut child = command.spawn().map_err(RunnerError::Spawn)?;
         let runner = Arc::new(Runner {
             pid: child.id().unwrap_or_default(),
             control: ours,
             alive: AtomicBool::new(true),
             end: Notify::new(),
         });
+        if let Some(messages) = child.stderr.take() {
+            tokio::spawn(pass_on(runner.pid, messages));
+        }
         tokio::spawn(Arc::clone(self).watch(Arc::clone(&runner), child));
         let (runners, heard, handle) = (Arc::clone(self), Arc::clone(&runner), Handle::current());
         std::thread::Builder::new()
@@ -169,9 +185,11 @@ impl Runners {
 
     /// Sees to it that there is a runner, and a spare.
     async fn keep_spare(self: &Arc<Self>) {
+        let mut retry = RETRY_INTERVAL;
         while let Err(error) = self.restock() {
-            tracing::error!(%error, "no spare runner");
-            tokio::time::sleep(RETRY_INTERVAL).await;
+            tracing::error!(error = chain(&error), "no spare runner");
+            tokio::time::sleep(retry).await;
+            retry = (retry * 2).min(RETRY_INTERVAL_MAX);
         }
     }
 
@@ -200,7 +218,7 @@ impl Runners {
             }
         }
         if let Err(error) = self.restock() {
-            tracing::error!(%error, "no spare runner");
+            tracing::error!(error = chain(&error), "no spare runner");
         }
     }
 
@@ -264,6 +282,41 @@ impl Runners {
         }
         Err(RunnerError::Order(last))
     }
+}
+
+/// Logs what a runner writes to its standard error, for as long as it does.
+async fn pass_on(pid: u32, messages: ChildStderr) {
+    let mut messages = BufReader::new(messages);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut messages).take(MESSAGE_BYTES_MAX).read_until(b'\n', &mut line).await {
+            Ok(0) => return,
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line);
+                let text = text.trim();
+                if !text.is_empty() {
+                    tracing::warn!(pid, "a runner says: {text}");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(pid, %error, "what a runner says cannot be read");
+                return;
+            }
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 fn hand_over(runner: &Runner, order: Order) -> std::io::Result<UnixStream> {

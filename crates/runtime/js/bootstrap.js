@@ -2,6 +2,7 @@
 // handles. The host takes `__selvedge` off the global object before tenant code runs.
 import { core } from "ext:core/mod.js";
 
+core.loadExtScript("ext:selvedge/errors.js").registerErrors();
 const { installGlobals } = core.loadExtScript("ext:selvedge/globals.js");
 const events = core.loadExtScript("ext:selvedge/events.js");
 core.loadExtScript("ext:selvedge/env.js");

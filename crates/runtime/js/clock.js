@@ -2,7 +2,14 @@
 (function () {
 const { core, primordials } = __bootstrap;
 const { op_frozen_now } = core.ops;
-const { Date, ObjectDefineProperty, ReflectConstruct } = primordials;
+const {
+  Date,
+  ObjectDefineProperty,
+  ObjectGetOwnPropertyDescriptor,
+  ReflectApply,
+  ReflectConstruct,
+  SafeWeakMap,
+} = primordials;
 
 const NativeDate = Date;
 
@@ -44,5 +51,37 @@ function frozenDate() {
   return FrozenDate;
 }
 
-return { frozenDate, now };
+/** What Intl makes of no date is the present: the frozen clock's. */
+function freezeDateTimeFormat() {
+  const { prototype } = Intl.DateTimeFormat;
+  const { get: nativeFormat } = ObjectGetOwnPropertyDescriptor(prototype, "format");
+  const { value: nativeParts } = ObjectGetOwnPropertyDescriptor(prototype, "formatToParts");
+  // As the standard has it, one formatter has one function.
+  const functions = new SafeWeakMap();
+  const frozen = {
+    get format() {
+      const native = ReflectApply(nativeFormat, this, []);
+      let format = functions.get(native);
+      if (format === undefined) {
+        functions.set(native, (date) => native(date === undefined ? now() : date));
+        format = functions.get(native);
+      }
+      return format;
+    },
+    formatToParts(date) {
+      return ReflectApply(nativeParts, this, [date === undefined ? now() : date]);
+    },
+  };
+  const { get } = ObjectGetOwnPropertyDescriptor(frozen, "format");
+  ObjectDefineProperty(prototype, "format", { __proto__: null, get, enumerable: false, configurable: true });
+  ObjectDefineProperty(prototype, "formatToParts", {
+    __proto__: null,
+    value: frozen.formatToParts,
+    writable: true,
+    enumerable: false,
+    configurable: true,
+  });
+}
+
+return { freezeDateTimeFormat, frozenDate, now };
 })();

@@ -34,6 +34,7 @@ const {
   abortRequest,
   cfTextKey,
   fromInnerRequest,
+  responseBodyUsed,
   ResponsePrototype,
   serveFastBodyKey,
   serveFastConsumedKey,
@@ -136,11 +137,18 @@ class ExecutionContext {
   get props() {
     return this.#props ??= propsOf(this.#meta) ?? {};
   }
+  /** The invocation, of a receiver that has one: `ctx.waitUntil` may have been taken off its object. */
+  static #of(ctx) {
+    if (ctx === null || typeof ctx !== "object" || !(#invocation in ctx)) {
+      throw new TypeError("Illegal invocation: function called with incorrect `this` reference.");
+    }
+    return ctx.#invocation;
+  }
   waitUntil(promise) {
-    this.#invocation.waitUntil(promise);
+    ExecutionContext.#of(this).waitUntil(promise);
   }
   passThroughOnException() {
-    this.#invocation.passThrough = true;
+    ExecutionContext.#of(this).passThrough = true;
   }
   /** This worker's own entrypoints, as service bindings. */
   get exports() {
@@ -351,13 +359,20 @@ function notAResponse(value) {
   );
 }
 
+function bodyUsed() {
+  return new TypeError(
+    "Body has already been used. It can only be used once. Use tee() first if you need to read it twice.",
+  );
+}
+
 /** Sends a handler's Response to the host. */
 function respond(invocation, response) {
   if (!ObjectPrototypeIsPrototypeOf(ResponsePrototype, response)) throw notAResponse(response);
   if (invocation.responded) return;
   const stream = invocation.stream;
+  if (responseBodyUsed(response)) throw bodyUsed();
   const fastBody = response[serveFastBodyKey];
-  if (fastBody !== null && !response[serveFastConsumedKey]) {
+  if (fastBody !== null) {
     const kind = response[serveFastHeaderKindKey];
     const head = kind === SERVE_FAST_HEADER_NONE
       ? "200\n\n"
@@ -383,11 +398,7 @@ function respond(invocation, response) {
     finish(invocation, headOf(inner, list), "");
     return;
   }
-  if (inner.body.unusable()) {
-    throw new TypeError(
-      "Body has already been used. It can only be used once. Use tee() first if you need to read it twice.",
-    );
-  }
+  if (inner.body.unusable()) throw bodyUsed();
   const source = inner.body.streamOrStatic;
   const coding = codingOf(list);
   if (coding !== undefined) {
@@ -530,8 +541,11 @@ function dispatch(stream, target, method, url, meta, headers, body, rest) {
   }
 }
 
-/** The client of an event went away. */
-function cancel(stream) {
+/**
+ * The client of an event went away.
+ * @param {boolean} expired its time after that is over too: whatever it left to `waitUntil` is not waited for
+ */
+function cancel(stream, expired) {
   const invocation = live.get(stream);
   if (invocation === undefined) return;
   invocation.cancelled = true;
@@ -540,10 +554,10 @@ function cancel(stream) {
   if (invocation.request !== null) abortRequest(invocation.request);
   invocation.cancelBody?.();
   setAsyncContext(previous);
-  if (!invocation.responded) {
-    invocation.responded = true;
-    invocation.settle();
-  }
+  const answered = invocation.responded;
+  invocation.responded = true;
+  if (expired) invocation.waiting = 0;
+  if (expired || !answered) invocation.settle();
 }
 
 /** Nothing is pending in this isolate, yet events have no answer: they never will. */

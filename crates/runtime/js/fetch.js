@@ -4,12 +4,22 @@ const { core, primordials } = __bootstrap;
 const { op_stream_finish } = core.ops;
 const {
   ArrayPrototypeFind,
+  Error,
+  EvalError,
   JSONParse,
   JSONStringify,
   ObjectPrototypeIsPrototypeOf,
   PromiseReject,
+  RangeError,
+  ReferenceError,
+  StringPrototypeIndexOf,
+  StringPrototypeLastIndexOf,
+  StringPrototypeSlice,
+  StringPrototypeStartsWith,
   StringPrototypeToLowerCase,
+  SyntaxError,
   TypeError,
+  URIError,
 } = primordials;
 const { ask, formatHeaders, innerBodyOf, lengthOf, setKnownLength, withLength } = core.loadExtScript("ext:selvedge/door.js");
 const {
@@ -17,6 +27,7 @@ const {
   nullBodyStatus,
   Request,
   RequestPrototype,
+  Response,
   toInnerRequest,
   webSocketKey,
   fetcherKey,
@@ -46,6 +57,30 @@ function measure(body) {
   body.length = source.body.byteLength;
 }
 
+/** A URL without what only the sender needs: as HTTP has no place for it, another worker is not told either. */
+function wireUrl(href) {
+  const hash = StringPrototypeIndexOf(href, "#");
+  const url = hash === -1 ? href : StringPrototypeSlice(href, 0, hash);
+  const from = StringPrototypeIndexOf(url, "//") + 2;
+  const slash = StringPrototypeIndexOf(url, "/", from);
+  const query = StringPrototypeIndexOf(url, "?", from);
+  const path = slash === -1 || (query !== -1 && query < slash) ? query : slash;
+  const authority = StringPrototypeSlice(url, from, path === -1 ? url.length : path);
+  const at = StringPrototypeLastIndexOf(authority, "@");
+  if (at === -1) return url;
+  return StringPrototypeSlice(url, 0, from) + StringPrototypeSlice(url, from + at + 1);
+}
+
+const ERRORS = { __proto__: null, Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
+
+/** What another worker threw, of its own class: its name and its message are what came of it. */
+function exceptionOf(text) {
+  for (const name in ERRORS) {
+    if (StringPrototypeStartsWith(text, name + ": ")) return new ERRORS[name](StringPrototypeSlice(text, name.length + 2));
+  }
+  return new TypeError(text);
+}
+
 async function sendInner(target, inner, signal, cf, extra) {
   if (inner.body !== null && inner.body.unusable()) {
     throw new TypeError("Cannot construct a Request with a Request object that has already been used.");
@@ -62,7 +97,7 @@ async function sendInner(target, inner, signal, cf, extra) {
       {
         target,
         method: inner.method,
-        url: inner.currentUrl(),
+        url: target === "fetch" ? inner.currentUrl() : wireUrl(inner.currentUrl()),
         meta: JSONStringify(meta),
         headers: formatHeaders(
           inner.body === null || inner.body.length === undefined
@@ -76,7 +111,7 @@ async function sendInner(target, inner, signal, cf, extra) {
     );
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
-    throw new TypeError(error.message);
+    throw target === "fetch" ? new TypeError(error.message) : exceptionOf(error.message);
   }
   const answer = reply.meta === "" ? {} : JSONParse(reply.meta);
   const urlList = [inner.url()];
@@ -116,6 +151,14 @@ function headerOf(list, name) {
   )?.[1];
 }
 
+/** What a `data:` URL holds: https://fetch.spec.whatwg.org/#scheme-fetch */
+async function dataOf(request) {
+  if (request.signal.aborted) throw request.signal.reason;
+  const { dataUrl } = core.loadExtScript("ext:selvedge/data_url.js");
+  const { type, bytes } = dataUrl(request.url);
+  return new Response(bytes, { headers: { "content-type": type } });
+}
+
 /** https://developers.cloudflare.com/workers/runtime-apis/fetch/ */
 function fetch(input, init = undefined) {
   let request;
@@ -126,6 +169,7 @@ function fetch(input, init = undefined) {
   } catch (error) {
     return PromiseReject(error);
   }
+  if (StringPrototypeStartsWith(toInnerRequest(request).url(), "data:")) return dataOf(request);
   const fetcher = request[fetcherKey];
   if (fetcher !== undefined) return fetcher.fetch(request);
   return send("fetch", request);

@@ -41,6 +41,9 @@ function eventClasses() {
       this.#waitUntil = waitUntil;
     }
     waitUntil(promise) {
+      if (this === null || typeof this !== "object" || !(#waitUntil in this)) {
+        throw new TypeError("Illegal invocation: function called with incorrect `this` reference.");
+      }
       this.#waitUntil(promise);
     }
   }
@@ -325,8 +328,10 @@ function extendPlatform() {
     },
   });
   method(streams.ReadableStreamBYOBReader.prototype, {
-    readAtLeast(minElements, view) {
-      return this.read(view, { min: minElements });
+    /** What there was before an early end is told of first, and the end by the next read. */
+    async readAtLeast(minElements, view) {
+      const result = await this.read(view, { min: minElements });
+      return result.done && result.value?.byteLength > 0 ? { value: result.value, done: false } : result;
     },
   });
   ObjectDefineProperty(streams.ReadableStreamBYOBRequest.prototype, "atLeast", {
@@ -412,6 +417,7 @@ function installGlobals() {
   for (const name in LAZY) lazy(OWN.has(name) ? scope : prototype, name, LAZY[name]);
   define(scope, "console", makeConsole());
   define(scope, "Date", clock.frozenDate());
+  clock.freezeDateTimeFormat();
   define(prototype, "fetch", {
     fetch(input, init) {
       return core.loadExtScript(_fetch).fetch(input, init);

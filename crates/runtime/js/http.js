@@ -2,6 +2,7 @@
 (function () {
 const { core, primordials } = __bootstrap;
 const {
+  ArrayBufferIsView,
   FunctionPrototypeCall,
   JSONParse,
   ObjectDefineProperty,
@@ -11,6 +12,7 @@ const {
   RangeError,
   ReflectApply,
   ReflectConstruct,
+  StringPrototypeToUpperCase,
   Symbol,
   SymbolToStringTag,
   TypeError,
@@ -60,6 +62,11 @@ function face(Constructor, Native) {
 const Request = face(function Request(input, init = undefined) {
   if (new.target === undefined) throw new TypeError("Class constructor Request cannot be invoked without 'new'");
   const request = ReflectConstruct(DenoRequest, [input, init], new.target);
+  // The standard leaves a method that browsers had never heard of, such as "patch", as it is written; Workers do not.
+  if (init?.method !== undefined) {
+    const inner = requestModule.toInnerRequest(request);
+    inner.method = StringPrototypeToUpperCase(inner.method);
+  }
   const cf = init?.cf ?? input?.cf;
   if (cf !== undefined) request[_cf] = cf;
   const fetcher = init?.fetcher ?? input?.fetcher;
@@ -75,8 +82,16 @@ function tellLength(inner, source) {
   if (length !== undefined && inner.body !== null) inner.body.length = length;
 }
 
+/** As on Workers, a body of nothing is none where a status allows none. */
+function isEmpty(body) {
+  if (body === "") return true;
+  return body !== null && typeof body === "object" && (ArrayBufferIsView(body) || core.isAnyArrayBuffer(body)) &&
+    body.byteLength === 0;
+}
+
 const Response = face(function Response(body = null, init = undefined) {
   if (new.target === undefined) throw new TypeError("Class constructor Response cannot be invoked without 'new'");
+  if (isEmpty(body) && responseModule.nullBodyStatus(init?.status)) body = null;
   const response = ReflectConstruct(DenoResponse, [body, init], new.target);
   if (body !== null && typeof body === "object") tellLength(responseModule.getInnerResponse(response), body);
   if (init !== null && typeof init === "object") {

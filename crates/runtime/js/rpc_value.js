@@ -268,7 +268,9 @@ function encode(session, value, extra = undefined) {
 }
 
 function serialize(value, hostObjects) {
-  return core.serialize(value, hostObjects === undefined ? undefined : { hostObjects }, (message) => {
+  // As for storage: memory that is shared, which a number stands for that means something in this isolate alone, is none
+  // of what can be sent.
+  return core.serialize(value, { hostObjects, forStorage: true }, (message) => {
     throw cloneError(message);
   });
 }
@@ -284,9 +286,9 @@ function decode(session, whole) {
   const length = DataViewPrototypeGetUint32(new DataView(whole.buffer, whole.byteOffset, whole.byteLength), 0, true);
   const bytes = TypedArrayPrototypeSubarray(whole, 4 + length);
   const deserializers = core.getCloneableDeserializers();
-  if (length === 0) return { head: undefined, value: core.deserialize(bytes, { deserializers }), stubs: [] };
+  if (length === 0) return { head: undefined, value: core.deserialize(bytes, { deserializers, forStorage: true }), stubs: [] };
   const head = JSONParse(core.decode(TypedArrayPrototypeSubarray(whole, 4, 4 + length)));
-  if (head.refs === undefined) return { head, value: core.deserialize(bytes, { deserializers }), stubs: [] };
+  if (head.refs === undefined) return { head, value: core.deserialize(bytes, { deserializers, forStorage: true }), stubs: [] };
   const stubs = [];
   const late = [];
   const hostObjects = [];
@@ -294,7 +296,7 @@ function decode(session, whole) {
     const reference = head.refs[i];
     ArrayPrototypePush(hostObjects, take(session, reference, stubs, late));
   }
-  const list = core.deserialize(bytes, { hostObjects, deserializers });
+  const list = core.deserialize(bytes, { hostObjects, deserializers, forStorage: true });
   for (let i = 0; i < late.length; i++) late[i](list);
   return { head, value: list[0], stubs };
 }

@@ -74,10 +74,82 @@ function extraOf(lead) {
   return extra;
 }
 
+/** What statuses are called: https://www.iana.org/assignments/http-status-codes */
+const STATUS_TEXTS = {
+  __proto__: null,
+  101: "Switching Protocols",
+  200: "OK",
+  201: "Created",
+  202: "Accepted",
+  203: "Non-Authoritative Information",
+  204: "No Content",
+  205: "Reset Content",
+  206: "Partial Content",
+  207: "Multi-Status",
+  208: "Already Reported",
+  226: "IM Used",
+  300: "Multiple Choices",
+  301: "Moved Permanently",
+  302: "Found",
+  303: "See Other",
+  304: "Not Modified",
+  305: "Use Proxy",
+  307: "Temporary Redirect",
+  308: "Permanent Redirect",
+  400: "Bad Request",
+  401: "Unauthorized",
+  402: "Payment Required",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  406: "Not Acceptable",
+  407: "Proxy Authentication Required",
+  408: "Request Timeout",
+  409: "Conflict",
+  410: "Gone",
+  411: "Length Required",
+  412: "Precondition Failed",
+  413: "Payload Too Large",
+  414: "URI Too Long",
+  415: "Unsupported Media Type",
+  416: "Range Not Satisfiable",
+  417: "Expectation Failed",
+  418: "I'm a teapot",
+  421: "Misdirected Request",
+  422: "Unprocessable Entity",
+  423: "Locked",
+  424: "Failed Dependency",
+  425: "Too Early",
+  426: "Upgrade Required",
+  428: "Precondition Required",
+  429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
+  451: "Unavailable For Legal Reasons",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+  505: "HTTP Version Not Supported",
+  506: "Variant Also Negotiates",
+  507: "Insufficient Storage",
+  508: "Loop Detected",
+  510: "Not Extended",
+  511: "Network Authentication Required",
+};
+
+/** Sends a request to a service once. A status that its worker gave no text has the usual one, as by HTTP/1.1. */
+async function ask(lead, request, extra) {
+  const response = await send(lead.fetch, request, extra);
+  const inner = toInnerResponse(response);
+  if (inner.statusMessage === "") inner.statusMessage = STATUS_TEXTS[inner.status] ?? "";
+  return response;
+}
+
 /** Sends a request to a service, and follows its redirects (to the same service) if the request says so. */
 async function fetchFrom(lead, request) {
   const inner = toInnerRequest(request);
-  if (inner.redirectMode === "manual") return await send(lead.fetch, request, extraOf(lead));
+  if (inner.redirectMode === "manual") return await ask(lead, request, extraOf(lead));
   const mode = inner.redirectMode;
   const { signal, cf } = request;
   const urls = [inner.url()];
@@ -88,7 +160,7 @@ async function fetchFrom(lead, request) {
   let headers = inner.headerList;
   let body = bytes;
   for (let redirects = 0;; redirects++) {
-    const response = await send(lead.fetch, request, { ...extraOf(lead), redirect: "manual" });
+    const response = await ask(lead, request, { ...extraOf(lead), redirect: "manual" });
     const location = redirectStatus(response.status) ? response.headers.get("location") : null;
     if (location === null) {
       toInnerResponse(response).urlList = urls;

@@ -13,7 +13,8 @@ const {
   TypeError,
   Uint8Array,
 } = primordials;
-const { ReadableStream, TransformStream, WritableStream } = core.loadExtScript("ext:deno_web/06_streams.js");
+const { createReadableByteStream, ReadableStream, TransformStream, WritableStream } = core
+  .loadExtScript("ext:deno_web/06_streams.js");
 const { setKnownLength } = core.loadExtScript("ext:selvedge/door.js");
 
 /** @returns {Uint8Array} a copy, as the writer keeps its own */
@@ -99,6 +100,24 @@ function identity(expected) {
   return { readable, writable };
 }
 
+/**
+ * A stream of Uint8Arrays as one of bytes, whose readers may bring buffers of their own.
+ * @param {ReadableStream} source which holds nothing that anyone else keeps
+ */
+function asBytes(source) {
+  const reader = source.getReader();
+  return createReadableByteStream(
+    () => {},
+    async (controller) => {
+      const { done, value } = await reader.read();
+      if (!done) return controller.enqueue(value);
+      controller.close();
+      controller.byobRequest?.respond(0);
+    },
+    (reason) => reader.cancel(reason),
+  );
+}
+
 /** Gives an IdentityTransformStream ends whose length is known. */
 let fix;
 
@@ -141,5 +160,5 @@ for (const constructor of [IdentityTransformStream, FixedLengthStream]) {
   });
 }
 
-return { FixedLengthStream, IdentityTransformStream };
+return { asBytes, FixedLengthStream, IdentityTransformStream };
 })();

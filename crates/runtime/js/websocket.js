@@ -322,7 +322,7 @@ class WebSocket extends EventTarget {
     if (arguments.length === 0) {
       throw new TypeError("Failed to execute 'serializeAttachment' on 'WebSocket': 1 argument required");
     }
-    const bytes = core.serialize(value);
+    const bytes = core.serialize(value, { forStorage: true });
     if (bytes.byteLength > ATTACHMENT_BYTES_MAX) {
       throw new Error(
         `A WebSocket 'attachment' cannot be larger than ${ATTACHMENT_BYTES_MAX} bytes. 'attachment' was ${bytes.byteLength} bytes.`,
@@ -332,7 +332,7 @@ class WebSocket extends EventTarget {
   }
   deserializeAttachment() {
     const { attachment } = this.#state;
-    return attachment === null ? null : core.deserialize(attachment);
+    return attachment === null ? null : core.deserialize(attachment, { forStorage: true });
   }
 }
 

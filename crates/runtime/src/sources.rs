@@ -32,6 +32,56 @@ const REPLACED: &[(&str, &str)] = &[
     ("ext:deno_fetch/22_http_client.js", concat!(env!("CARGO_MANIFEST_DIR"), "/js/http_client.js")),
 ];
 
+/// What is changed in one of Deno's scripts: (script, what stands there, what is to stand there).
+const PATCHES: &[(&str, &str, &str)] = &[
+    // A file that is made while code runs must not tell the machine's time.
+    ("ext:deno_web/09_file.js", "DatePrototypeGetTime(new Date())", "core.ops.op_frozen_now()"),
+    ("ext:deno_node/internal/timers.mjs", "DateNow()", "core.ops.op_frozen_now()"),
+    // Bodies and what is compressed are streams of bytes: a reader may bring its own buffer. A body's bytes can be
+    // those of a clone too, and a stream gives away what it is given.
+    ("ext:deno_fetch/22_body.js", "  createReadableStream,\n", "  createReadableByteStream,\n"),
+    (
+        "ext:deno_fetch/22_body.js",
+        "const stream = createReadableStream(",
+        "let sent = body.length === 0;\n        const stream = createReadableByteStream(",
+    ),
+    (
+        "ext:deno_fetch/22_body.js",
+        "            controller.enqueue(chunkToU8(body));\n            controller.close();\n          },\n",
+        "            if (sent) {\n\
+         \x20             controller.close();\n\
+         \x20             controller.byobRequest?.respond(0);\n\
+         \x20           } else {\n\
+         \x20             sent = true;\n\
+         \x20             controller.enqueue(typeof body === \"string\" ? core.encode(body) : TypedArrayPrototypeSlice(body));\n\
+         \x20           }\n\
+         \x20         },\n",
+    ),
+    ("ext:deno_fetch/22_body.js", "          noopAsync,\n          0,\n", "          noopAsync,\n"),
+    (
+        "ext:deno_fetch/22_body.js",
+        "return parseFormData(",
+        "return core.loadExtScript(\"ext:selvedge/form_data.js\").parseFormData(",
+    ),
+    ("ext:deno_web/14_compression.js", "  #transform;\n", "  #transform;\n  #bytes;\n"),
+    (
+        "ext:deno_web/14_compression.js",
+        "return this.#transform.readable;",
+        "return this.#bytes ??= core.loadExtScript(\"ext:selvedge/streams.js\").asBytes(this.#transform.readable);",
+    ),
+];
+
+/// Applies our patches; a script that no longer has what they are to replace is a new one, which must be looked at.
+fn patch(specifier: &str, mut source: String) -> Result<String, JsErrorBox> {
+    for (_, from, to) in PATCHES.iter().filter(|(script, ..)| *script == specifier) {
+        if !source.contains(from) {
+            return Err(JsErrorBox::generic(format!("{specifier} has changed: it has no {from:?} to be patched")));
+        }
+        source = source.replace(from, to);
+    }
+    Ok(source)
+}
+
 /// Puts our scripts in the place of those they replace.
 pub fn replace(extension: &mut Extension) {
     let replaced = |file: &ExtensionFileSource| REPLACED.iter().any(|(name, _)| *name == file.specifier);
@@ -71,7 +121,7 @@ fn path_of(file: &ExtensionFileSource) -> Option<PathBuf> {
 
 /// JavaScript from a script of an extension, which may be TypeScript.
 pub fn transpile(specifier: &str, source: String) -> Result<String, JsErrorBox> {
-    let source = node::adapt(specifier, source);
+    let source = node::adapt(specifier, patch(specifier, source)?);
     let typescript = specifier.starts_with("node:") || specifier.ends_with(".ts");
     if !typescript {
         return Ok(source);

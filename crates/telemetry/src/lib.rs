@@ -12,6 +12,7 @@
 //! bounded. When nobody watches, [`Tails::wants`] costs one atomic load.
 #![forbid(unsafe_code)]
 
+mod log_lines;
 pub mod logs;
 mod metrics;
 mod redaction;

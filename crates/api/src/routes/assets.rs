@@ -124,9 +124,9 @@ async fn start_assets_upload(
     OfWorker(name): OfWorker,
     request: Request,
 ) -> Answer<Session> {
-    let _turn = state.upload_turn(&on.account).await?;
+    let turn = state.upload_turn(&on.account).await?;
     let (parts, body) = request.into_parts();
-    let bytes = read_whole(body, &parts.headers, MANIFEST_BYTES_MAX).await?;
+    let bytes = read_whole(turn.hurry(body), &parts.headers, MANIFEST_BYTES_MAX).await?;
     let manifest: Manifest = json(&bytes, "the body")?;
     let session = state.control.start_assets(&on.caller, &on.account, &name, manifest.entries()).await?;
     answer(Session { jwt: session.token, buckets: session.buckets })
@@ -146,14 +146,14 @@ async fn upload_assets(
     let (parts, body) = request.into_parts();
     let token = session_token(&parts.headers)?;
     let account = state.control.check_assets_token(token).await?;
-    let _turn = state.upload_turn(&account).await?;
+    let turn = state.upload_turn(&account).await?;
     let limits = Limits {
         whole_bytes_max: BUCKET_BYTES_MAX,
         part_bytes_max: ENCODED_BYTES_MAX,
         special: None,
         parts_max: ASSETS_BUCKET_FILES,
     };
-    let mut multipart = Multipart::of_request(&parts.headers, body, limits)?;
+    let mut multipart = Multipart::of_request(&parts.headers, turn.hurry(body), limits)?;
     let mut progress = None;
     while let Some(part) = multipart.next().await? {
         let content = if params.base64 == Some(true) { decoded(&part.name, &part.body)? } else { part.body };
@@ -186,8 +186,8 @@ async fn upload_asset(
 ) -> Answer<Progress> {
     let token = session_token(&headers)?;
     let account = state.control.check_assets_token(token).await?;
-    let _turn = state.upload_turn(&account).await?;
-    let content = read_whole(body, &headers, ASSET_BYTES_MAX as usize).await?;
+    let turn = state.upload_turn(&account).await?;
+    let content = read_whole(turn.hurry(body), &headers, ASSET_BYTES_MAX as usize).await?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     answer(state.control.put_asset(token, &path.hash, content_type, content).await?.into())
 }

@@ -172,6 +172,7 @@ async fn list_audit_logs(
 ) -> Answer<Vec<AuditLog>> {
     let query = params.query()?;
     let limit = query.limit;
+    let _turn = state.list_turn(&on.account).await?;
     Ok(paged(state.control.audit(&on.caller, &on.account, query).await?, limit))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State as Extract;
-use selvedge_control::{Deployment, NewDeployment};
+use selvedge_control::{Deployment, NewDeployment, Page};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -14,7 +14,10 @@ use crate::auth::{On, WorkersRead, WorkersWrite};
 use crate::envelope::{Answer, Envelope, answer};
 use crate::error::ApiError;
 use crate::extract::{Asked, JsonBody, Named, OfWorker};
-use crate::page::{time, whole};
+use crate::page::time;
+
+/// How many deployments are listed, as on the platform: those whose versions are kept.
+const DEPLOYMENTS_LISTED: u64 = 10;
 
 pub fn router() -> Router {
     Router::default().routes(routes!(list_deployments, create_deployment)).routes(routes!(get_deployment))
@@ -123,8 +126,8 @@ impl From<Deployment> for DeploymentView {
     responses((status = 200, body = Envelope<Deployments>))
 )]
 async fn list_deployments(Extract(state): State, on: On<WorkersRead>, OfWorker(name): OfWorker) -> Answer<Deployments> {
-    let all = whole(|page| state.control.deployments(&on.caller, &on.account, &name, page)).await?;
-    answer(Deployments { deployments: all.into_iter().map(DeploymentView::from).collect() })
+    let last = state.control.deployments(&on.caller, &on.account, &name, Page::first(DEPLOYMENTS_LISTED)).await?;
+    answer(Deployments { deployments: last.into_iter().map(DeploymentView::from).collect() })
 }
 
 /// Makes a deployment: the worker is served so from now on.

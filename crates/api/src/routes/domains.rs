@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use super::{Router, State};
 use crate::auth::{On, WorkersRead, WorkersWrite};
 use crate::envelope::{Answer, Envelope, Nothing, answer};
-use crate::extract::{Asked, JsonBody, Named, OfWorker, worker_name};
+use crate::extract::{Asked, JsonBody, JsonList, Named, OfWorker, worker_name};
 use crate::page::time;
 
 pub fn router() -> Router {
@@ -235,7 +235,7 @@ async fn get_domain_changes(
     on: On<WorkersRead>,
     OfWorker(name): OfWorker,
     Asked(params): Asked<ChangesetParams>,
-    JsonBody(body): JsonBody<Vec<DomainOrigin>>,
+    JsonList(body): JsonList<DomainOrigin>,
 ) -> Answer<DomainChangeset> {
     let inputs = body.into_iter().map(DomainOrigin::input).collect();
     let replace = params.replace_state.unwrap_or(false);

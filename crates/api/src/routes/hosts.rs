@@ -11,7 +11,7 @@ use super::{Router, State};
 use crate::auth::{Known, On, WorkersRead, WorkersWrite};
 use crate::envelope::{Answer, Envelope, answer};
 use crate::error::ApiError;
-use crate::extract::{JsonBody, Named, OfWorker, worker_name};
+use crate::extract::{JsonBody, JsonList, Named, OfWorker, worker_name};
 
 pub fn router() -> Router {
     Router::default()
@@ -117,7 +117,7 @@ async fn replace_worker_routes(
     Extract(state): State,
     on: On<WorkersWrite>,
     OfWorker(name): OfWorker,
-    JsonBody(body): JsonBody<Vec<WorkerRoute>>,
+    JsonList(body): JsonList<WorkerRoute>,
 ) -> Answer<Vec<RouteView>> {
     let inputs = body.into_iter().map(RouteInput::from).collect();
     let routes = state.control.set_routes(&on.caller, &on.account, &name, inputs).await?;

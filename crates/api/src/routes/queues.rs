@@ -189,6 +189,7 @@ async fn list_queues(
     let query = PageQuery { page: number("page")?, per_page: number("per_page")? };
     let page = query.page()?;
     let names: Vec<&str> = pairs.iter().filter(|(key, _)| key == "name").map(|(_, name)| name.as_str()).collect();
+    let _turn = state.list_turn(&on.account).await?;
     if names.is_empty() {
         let list = state.control.resources(&on.caller, &on.account, KIND, None, page).await?;
         let total = state.control.count_resources(&on.caller, &on.account, KIND).await?;

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use super::{Router, State};
 use crate::auth::{On, WorkersRead, WorkersWrite};
 use crate::envelope::{Answer, Envelope, answer};
-use crate::extract::{JsonBody, OfWorker};
+use crate::extract::{JsonList, OfWorker};
 use crate::page::time;
 
 pub fn router() -> Router {
@@ -65,7 +65,7 @@ async fn put_schedules(
     Extract(state): State,
     on: On<WorkersWrite>,
     OfWorker(name): OfWorker,
-    JsonBody(body): JsonBody<Vec<ScheduleInput>>,
+    JsonList(body): JsonList<ScheduleInput>,
 ) -> Answer<Schedules> {
     let crons = body.into_iter().map(|input| input.cron).collect();
     answer(shown(state.control.set_schedules(&on.caller, &on.account, &name, crons).await?))

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::workers::{DeleteParams, Script};
+use super::workers::{DeleteParams, Script, weight};
 use super::{Router, State};
 use crate::auth::{On, WorkersRead, WorkersWrite};
 use crate::envelope::{Answer, Envelope, Nothing, answer};
 use crate::extract::{Asked, JsonBody, OfWorker};
-use crate::page::{time, whole};
+use crate::page::{time, whole_of_large};
 use crate::upload;
 
 pub fn router() -> Router {
@@ -97,7 +97,9 @@ pub struct UsageModel {
     responses((status = 200, body = Envelope<Vec<Script>>))
 )]
 async fn list_scripts(Extract(state): State, on: On<WorkersRead>) -> Answer<Vec<Script>> {
-    let workers = whole(|page| state.control.workers(&on.caller, &on.account, page)).await?;
+    let _turn = state.list_turn(&on.account).await?;
+    let read = |page| state.control.workers(&on.caller, &on.account, page);
+    let workers = whole_of_large("ask for …/workers/workers, page by page", weight, read).await?;
     answer(workers.iter().map(Script::of).collect())
 }
 
@@ -113,9 +115,9 @@ async fn put_script(
     OfWorker(name): OfWorker,
     request: Request,
 ) -> Answer<ScriptUploaded> {
-    let _turn = state.upload_turn(&on.account).await?;
+    let turn = state.upload_turn(&on.account).await?;
     let (parts, body) = request.into_parts();
-    let upload = upload::read(&parts.headers, body).await?;
+    let upload = upload::read(&parts.headers, turn.hurry(body)).await?;
     let options = UploadOptions { deploy: Deploy::Now, must_exist: false };
     answer(state.control.upload(&on.caller, &on.account, &name, upload, options).await?.into())
 }

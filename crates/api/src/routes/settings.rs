@@ -2,7 +2,8 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State as Extract};
-use http::{HeaderMap, header};
+use http::header;
+use http::request::Parts;
 use selvedge_control::{Consumer, ScriptSettings, SettingsPatch, Worker};
 use selvedge_model::VersionRecord;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use utoipa_axum::routes;
 use super::workers::{TailConsumer, consumers};
 use super::{Router, State};
 use crate::auth::{On, WorkersRead, WorkersWrite};
-use crate::body::read_whole;
+use crate::body::{in_time, read_json, reserve};
 use crate::envelope::{Answer, Envelope, answer};
 use crate::error::ApiError;
 use crate::extract::{JsonBody, OfWorker, secret_json};
@@ -176,7 +177,7 @@ async fn patch_settings(
     request: Request,
 ) -> Answer<Settings> {
     let (parts, body) = request.into_parts();
-    let patch = read_patch(&parts.headers, body).await?;
+    let patch = in_time(read_patch(&parts, body)).await?;
     let worker = state.control.change_settings(&on.caller, &on.account, &name, patch).await?;
     // A token that may write but not read is shown what is not part of a version.
     if on.caller.require(&on.account, selvedge_control::Permission::WorkersRead).is_err() {
@@ -186,13 +187,15 @@ async fn patch_settings(
 }
 
 /// The patch: the field `settings` of a form, or the body itself.
-async fn read_patch(headers: &HeaderMap, body: Body) -> Result<SettingsPatch, ApiError> {
+async fn read_patch(parts: &Parts, body: Body) -> Result<SettingsPatch, ApiError> {
+    let headers = &parts.headers;
     let is_form = headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"multipart/"));
     if !is_form {
-        return parse_patch(&read_whole(body, headers, PATCH_BYTES_MAX).await?);
+        return parse_patch(&read_json(body, parts, PATCH_BYTES_MAX).await?);
     }
     let bytes_max = PATCH_BYTES_MAX as u64;
     let limits = Limits { whole_bytes_max: 2 * bytes_max, part_bytes_max: bytes_max, special: None, parts_max: 16 };
+    let _held = reserve(parts, 2 * PATCH_BYTES_MAX)?;
     let mut multipart = Multipart::of_request(headers, body, limits)?;
     let mut settings = None;
     while let Some(part) = multipart.next().await? {

@@ -1,5 +1,7 @@
 //! Tails: what becomes of a worker's events, as it happens, over a WebSocket.
 
+use std::time::Duration;
+
 use axum::extract::State as Extract;
 use axum::response::Response;
 use http::HeaderMap;
@@ -139,7 +141,14 @@ async fn create_tail(
     let filters = Filters::parse(&body.filters, client.0.ip())?;
     // Before it is opened: a tail that nobody can find would wait for nobody.
     url(state.config.api_url.as_deref(), &headers, tls.0, "")?;
-    let session = state.tails.open(key, filters, on.caller.token_id())?;
+    let now_ms = state.control.now_ms();
+    let left = on.caller.expires_ms().map(|expires_ms| Duration::from_millis(expires_ms.saturating_sub(now_ms)));
+    let session = state.tails.open(key, filters, on.caller.token_id(), left)?;
+    // After it is opened: of a token that is revoked from now on, the tail is closed by who revokes it.
+    if let Err(error) = state.control.check_caller(&on.caller).await {
+        state.tails.close(&session.id);
+        return Err(error.into());
+    }
     answer(shown(&state, session, &headers, tls.0)?)
 }
 

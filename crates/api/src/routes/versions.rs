@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Request, State as Extract};
 use selvedge_control::{Deploy, EnvPatch, EnvValue, Secret, UploadOptions};
+use selvedge_model::WorkerName;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -15,6 +16,7 @@ use crate::envelope::{Answer, Envelope, answer};
 use crate::error::ApiError;
 use crate::extract::{Asked, Named, OfWorker, SecretJson};
 use crate::page::PageQuery;
+use crate::state::ApiState;
 use crate::upload;
 use crate::views::{VersionItem, VersionView};
 
@@ -110,13 +112,32 @@ async fn list_versions(
         if page.offset > 0 {
             versions.clear();
         }
-        return answer(Versions { items: versions.into_iter().map(|one| VersionItem::of(one, previews)).collect() });
+        let mut items: Vec<_> = versions.into_iter().map(|one| VersionItem::of(one, previews)).collect();
+        describe_newest(&state, &on, &name, &mut items).await?;
+        return answer(Versions { items });
     }
     let versions = state.control.versions(&on.caller, &on.account, &name, page).await?;
     let total = state.control.count_versions(&on.caller, &on.account, &name).await?;
-    let items = versions.into_iter().map(|one| VersionItem::of(one, previews)).collect();
+    let mut items: Vec<_> = versions.into_iter().map(|one| VersionItem::of(one, previews)).collect();
+    describe_newest(&state, &on, &name, &mut items).await?;
     let Envelope { result: items, result_info, .. } = query.envelope(items, total);
     Ok(Envelope { result_info, ..Envelope::of(Versions { items }) })
+}
+
+/// Says what the newest version is made of, if it is in the list: `wrangler versions secret list --latest-version` reads
+/// it there.
+async fn describe_newest(
+    state: &ApiState,
+    on: &On<WorkersRead>,
+    name: &WorkerName,
+    items: &mut [VersionItem],
+) -> Result<(), ApiError> {
+    let Some(first) = items.first_mut() else { return Ok(()) };
+    let newest = state.control.latest_version(&on.caller, &on.account, name).await?;
+    if first.id == newest.id.as_str() {
+        first.resources = Some(newest.into());
+    }
+    Ok(())
 }
 
 /// Makes a version of what is uploaded, which waits to be deployed. The worker must be there.
@@ -131,9 +152,9 @@ async fn create_version(
     OfWorker(name): OfWorker,
     request: Request,
 ) -> Answer<VersionView> {
-    let _turn = state.upload_turn(&on.account).await?;
+    let turn = state.upload_turn(&on.account).await?;
     let (parts, body) = request.into_parts();
-    let upload = upload::read(&parts.headers, body).await?;
+    let upload = upload::read(&parts.headers, turn.hurry(body)).await?;
     let options = UploadOptions { deploy: Deploy::No, must_exist: true };
     let uploaded = state.control.upload(&on.caller, &on.account, &name, upload, options).await?;
     answer(VersionView::of(uploaded.version, uploaded.has_preview))

@@ -102,6 +102,15 @@ impl Script {
     }
 }
 
+/// What a worker takes in a list, nearly, in bytes.
+pub fn weight(worker: &Worker) -> usize {
+    /// All that is not of any length.
+    const REST_BYTES: usize = 512;
+    let tags: usize = worker.tags.iter().map(String::len).sum();
+    let observability = worker.observability.as_ref().map_or(0, |value| value.to_string().len());
+    REST_BYTES + tags + observability + worker.migration_tag.as_ref().map_or(0, String::len)
+}
+
 pub fn consumers(worker: &Worker) -> Vec<TailConsumer> {
     worker.tail_consumers.iter().map(|consumer| TailConsumer { service: consumer.service.to_string() }).collect()
 }
@@ -266,6 +275,7 @@ async fn list_workers(
     Asked(query): Asked<PageQuery>,
 ) -> Answer<Vec<WorkerView>> {
     let page = query.page()?;
+    let _turn = state.list_turn(&on.account).await?;
     let workers = state.control.workers(&on.caller, &on.account, page).await?;
     let total = state.control.count_workers(&on.caller, &on.account).await?;
     Ok(query.envelope(workers.iter().map(|worker| WorkerView::of(worker, &state.config)).collect(), total))

@@ -33,7 +33,10 @@ impl NearestPop for FakePop {
                 let stack = "Error: no\n    at src/index.ts:3:7".to_owned();
                 return Err(StartFailure { message: "Error: no".into(), stack, unavailable: false });
             }
-            Ok(Started { handlers: vec!["fetch".into()], startup_ms: 3 })
+            let says = |word: &str| version.annotations.get("workers/message").is_some_and(|message| message == word);
+            let handlers = if says("handles nothing") || says("entrypoints") { vec![] } else { vec!["fetch".into()] };
+            let entrypoints = if says("entrypoints") { vec!["Rpc".into()] } else { vec![] };
+            Ok(Started { handlers, entrypoints, startup_ms: 3 })
         })
     }
 

@@ -334,6 +334,11 @@ fn base(text: &str) -> Result<Url, ClientError> {
     Ok(url)
 }
 
+/// Whether `text` can be the URL of an API.
+pub fn check_url(text: &str) -> Result<(), ClientError> {
+    base(text).map(drop)
+}
+
 /// A URL without what may be a password in it.
 fn shown(text: &str) -> String {
     match text.rsplit_once('@') {

@@ -43,7 +43,7 @@ impl Console {
     /// Tells what happens, to people.
     pub fn progress(&self, text: &str) {
         if !self.json {
-            anstream::eprintln!("{}", harmless(text));
+            say(&harmless(text));
         }
     }
 
@@ -56,7 +56,7 @@ impl Console {
         let advice = error.advice();
         terminal::error(&harmless(&error.text()));
         if let Some(advice) = &advice {
-            anstream::eprintln!("  {advice}");
+            say(&format!("  {advice}"));
         }
         if self.json {
             let document = serde_json::json!({
@@ -93,6 +93,7 @@ impl Console {
             return Progress { bar: None, lines: None };
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(ProgressStyle::default_spinner());
         bar.set_message(what.to_owned());
         bar.enable_steady_tick(SPINNER_STEP);
         Progress { bar: Some(bar), lines: None }
@@ -109,6 +110,11 @@ impl Console {
         std::io::stdin().read_line(&mut answer).map_err(ClientError::Input)?;
         if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(ClientError::Declined) }
     }
+}
+
+/// Writes a line to standard error; where nobody reads that, nobody needs to know.
+fn say(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
 /// Writes a document to standard output, to the byte as it is.
@@ -202,7 +208,7 @@ impl Lines {
         let percent = done.saturating_mul(100) / self.total.max(1);
         if percent >= *told + PROGRESS_STEP_PERCENT || (percent == 100 && *told < 100) {
             *told = percent;
-            anstream::eprintln!("{} {percent} % of {}", self.what, bytes(self.total));
+            say(&format!("{} {percent} % of {}", self.what, bytes(self.total)));
         }
     }
 }

@@ -128,7 +128,7 @@ pub fn before(worker: &Worker) -> Result<Before, ClientError> {
     Ok(Before { exists, migration_tag: script.and_then(|script| script.migration_tag) })
 }
 
-/// A worker whose project requires secrets is not deployed without them.
+/// A worker whose project requires secrets is not deployed without them, and loses none to a variable of its name.
 pub fn check_secrets(worker: &Worker, before: &Before, prepared: &Prepared) -> Result<(), ClientError> {
     #[derive(Deserialize)]
     struct Secret {
@@ -137,12 +137,18 @@ pub fn check_secrets(worker: &Worker, before: &Before, prepared: &Prepared) -> R
     let required = prepared.project.deploy.secrets_required.iter();
     let mut missing: Vec<&str> =
         required.filter(|name| !prepared.secrets.contains_key(name.as_str())).map(|name| name.as_str()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    if before.exists {
+    let vars = &prepared.project.vars;
+    if before.exists && !(missing.is_empty() && vars.is_empty()) {
         let present: Vec<Secret> = worker.place.api.get(&worker.path(&["secrets"]), &[])?;
-        missing.retain(|name| !present.iter().any(|secret| secret.name == *name));
+        let is_present = |name: &str| present.iter().any(|secret| secret.name == name);
+        if let Some(name) = vars.keys().find(|name| is_present(name.as_str())) {
+            let worker = &worker.name;
+            return Err(ClientError::Missing(format!(
+                "the variable {name} would take the place of a secret of {worker}, which would be lost: give it another \
+                 name, or remove the secret with `selvedge secret delete {name}`"
+            )));
+        }
+        missing.retain(|name| !is_present(name));
     }
     if missing.is_empty() {
         return Ok(());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::local;
 use crate::sources::SourceError;
 use crate::terminal;
 
@@ -42,7 +43,13 @@ pub enum ClientError {
     #[error("TLS cannot be made ready")]
     Tls(#[from] rustls::Error),
     #[error("there is no token to ask {url} with")]
-    NoToken { url: String },
+    NoToken {
+        url: String,
+        /// Where a platform would have left one.
+        data: Option<PathBuf>,
+    },
+    #[error("{}: {reason}", .folder.display())]
+    NoPlatform { folder: PathBuf, reason: &'static str },
     #[error("the token reaches {} accounts: {}", .names.len(), .names.join(", "))]
     ManyAccounts { names: Vec<String> },
     #[error("the token reaches no account")]
@@ -61,8 +68,8 @@ pub enum ClientError {
     Triggers { worker: String, version: String, source: Box<ClientError> },
     #[error("the proxy {proxy} does not lead to {target}")]
     Proxy { proxy: String, target: String, source: std::io::Error },
-    #[error("the log stream broke")]
-    Tail(#[source] Box<tungstenite::Error>),
+    #[error("{}", broke(.0))]
+    Tail(Box<tungstenite::Error>),
     #[error("nothing was done")]
     Declined,
 }
@@ -122,9 +129,20 @@ impl ClientError {
     /// What to do next.
     pub fn advice(&self) -> Option<String> {
         let text = match self {
+            Self::NoToken { data: Some(data), .. } => {
+                return Some(format!(
+                    "give one with --token or SELVEDGE_API_TOKEN; that of the data folder, {}, is of another platform \
+                     or not there (where it is lost, `selvedge up --new-admin-token` makes another)",
+                    data.join(local::TOKEN).display()
+                ));
+            }
             Self::NoToken { .. } => {
-                "give one with --token or SELVEDGE_API_TOKEN. Where the platform runs, `selvedge token create NAME` \
-                 makes one; the first is in admin.token of its data folder"
+                "give one with --token or SELVEDGE_API_TOKEN, or name the data folder of a platform of this machine with \
+                 SELVEDGE_DATA: its first token is in admin.token there. `selvedge token create NAME` makes more"
+            }
+            Self::NoPlatform { .. } => {
+                "start it with `selvedge up --data DIR`, name another data folder with SELVEDGE_DATA, or say where the API \
+                 is with --api URL or SELVEDGE_API"
             }
             Self::ManyAccounts { .. } => "say which with --account ID or SELVEDGE_ACCOUNT_ID",
             Self::NoAccount => "an administrator makes one with `selvedge account create NAME`",
@@ -173,7 +191,8 @@ impl ClientError {
             code::INHERIT_INVALID => Some("the worker's latest version has no such binding: give its id in the config"),
             code::SECRETS_CHANGED => Some("--force goes back to that version with the secrets that it had"),
             _ if status == 429 => Some("wait a little, then try again"),
-            _ if status >= 500 => Some("the platform's own log says why; trying again may help"),
+            // The API says itself what to do about its own faults; others between do not.
+            _ if status >= 500 && code == 0 => Some("the platform's own log says why; trying again may help"),
             _ => None,
         }
     }
@@ -184,6 +203,14 @@ fn unreachable_advice(error: &ureq::Error) -> &'static str {
         ureq::Error::Io(source) if source.kind() == std::io::ErrorKind::ConnectionRefused => {
             "is `selvedge up` running? Start it, or say where the API is with --api URL or SELVEDGE_API"
         }
+        error if matches!(tls_fault(error), Some(rustls::Error::InvalidMessage(_))) => {
+            "it seems to answer without TLS there: is it http:// instead of https://?"
+        }
+        // A certificate that `openssl req -x509` makes without more is one of an authority.
+        error if tls_fault(error).is_some_and(|fault| fault.to_string().contains("CaUsedAsEndEntity")) => {
+            "its certificate is made for an authority, not for a server: make one with \
+             `openssl req -x509 -addext basicConstraints=critical,CA:FALSE …`, or one that the authority signs"
+        }
         error if is_certificate(error) => {
             "if its certificate comes from an authority of your own, name that with --ca FILE or SELVEDGE_CA"
         }
@@ -192,12 +219,32 @@ fn unreachable_advice(error: &ureq::Error) -> &'static str {
     }
 }
 
+/// How a log stream ended. The library's errors say theirs and what they come from in one.
+fn broke(error: &tungstenite::Error) -> String {
+    match error {
+        tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
+            "the platform closed the log stream".to_owned()
+        }
+        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+            "the platform dropped the log stream".to_owned()
+        }
+        error => format!("the log stream broke: {error}"),
+    }
+}
+
 /// Whether TLS found fault with the other end; a handshake that fails comes as an error of the stream.
 pub fn is_certificate(error: &ureq::Error) -> bool {
     match error {
-        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => true,
-        ureq::Error::Io(source) => source.get_ref().is_some_and(|cause| cause.is::<rustls::Error>()),
-        _ => false,
+        ureq::Error::Tls(_) => true,
+        error => tls_fault(error).is_some(),
+    }
+}
+
+fn tls_fault(error: &ureq::Error) -> Option<&rustls::Error> {
+    match error {
+        ureq::Error::Rustls(fault) => Some(fault),
+        ureq::Error::Io(source) => source.get_ref()?.downcast_ref::<rustls::Error>(),
+        _ => None,
     }
 }
 
@@ -214,5 +261,33 @@ fn said(problems: &[Problem]) -> String {
     match problems {
         [] => "no reason given".to_owned(),
         problems => problems.iter().map(one).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advice(fault: rustls::Error) -> String {
+        let source = ureq::Error::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, fault));
+        let error = ClientError::Unreachable { url: "https://edge.test".into(), source: Box::new(source) };
+        error.advice().unwrap()
+    }
+
+    #[test]
+    fn what_is_wrong_with_tls_has_advice_of_its_own() {
+        assert!(advice(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)).contains("http://"));
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert!(advice(unknown).contains("--ca"));
+    }
+
+    #[test]
+    fn a_platform_that_says_what_to_do_is_not_repeated() {
+        let refused = |code| {
+            let problems = vec![Problem { code, message: "trying again may help".into() }];
+            ClientError::Refused { call: "GET /".into(), status: 500, problems }
+        };
+        assert_eq!(refused(10013).advice(), None);
+        assert!(refused(0).advice().is_some());
     }
 }

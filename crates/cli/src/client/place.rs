@@ -10,14 +10,12 @@ use serde::Deserialize;
 use super::api::Api;
 use super::console::Console;
 use super::error::ClientError;
+use super::local;
 
 /// Where `selvedge up` answers if nobody says otherwise.
 const API_DEFAULT: &str = "http://127.0.0.1:8788";
 /// The data folder of a local `selvedge up`, unless it was told another.
 const DATA_DEFAULT: &str = ".selvedge";
-/// What `selvedge up` leaves in its data folder.
-const ADDRESSES: &str = "addresses.json";
-const TOKEN: &str = "admin.token";
 /// Accounts asked for at once; who reaches more must say which.
 const ACCOUNTS_PER_PAGE: &str = "50";
 
@@ -46,19 +44,6 @@ pub struct PlaceArguments {
 pub struct Place {
     pub api: Api,
     pub account: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Addresses {
-    api_url: Option<String>,
-    account: Option<String>,
-}
-
-/// What a data folder says of the platform that uses it.
-struct Local {
-    folder: PathBuf,
-    url: String,
-    account: Option<String>,
 }
 
 /// Where variables are looked up: the process's own before those of `.env` files.
@@ -127,52 +112,54 @@ fn find(arguments: &PlaceArguments, variables: &Variables<'_>, folder: &Path) ->
     let from_files = arguments.api.is_none() && variables.process("SELVEDGE_API").is_none();
     let from_files = from_files && variables.process("CLOUDFLARE_API_BASE_URL").is_none();
     let ca = arguments.ca.clone().or_else(|| variables.get("SELVEDGE_CA").map(PathBuf::from));
-    let data = variables.get("SELVEDGE_DATA").map_or_else(|| folder.join(DATA_DEFAULT), PathBuf::from);
-    let mut note =
-        url.as_ref().filter(|_| from_files).map(|url| format!("asking {url}, as the .env of this folder says"));
-    // The token of a local platform is given to that platform alone.
-    let local = match (&url, &token) {
-        (_, Some(_)) => None,
-        (None, None) => local(&data),
-        (Some(url), None) => local(&data).filter(|local| is_same(url, &local.url)),
-    };
-    if let Some(local) = local {
-        let path = local.folder.join(TOKEN);
-        let text = std::fs::read_to_string(&path).map_err(|source| ClientError::File { path: path.clone(), source })?;
-        token = Some(text.trim().to_owned());
-        account = account.or(local.account);
-        if url.is_none() {
-            note = Some(format!("asking the platform of {} at {}", local.folder.display(), local.url));
-            let token = secret(token, &local.url)?;
-            return Ok(Found { url: local.url, token, account, ca, note });
+    let named = variables.get("SELVEDGE_DATA").map(PathBuf::from);
+    let data = named.clone().unwrap_or_else(|| folder.join(DATA_DEFAULT));
+    let Some(url) = url else {
+        if named.is_none() && !local::is_data_folder(&data) {
+            let note = format!("asking {API_DEFAULT}, as neither --api nor SELVEDGE_API says otherwise");
+            let token = secret(token, API_DEFAULT, None)?;
+            return Ok(Found { url: API_DEFAULT.to_owned(), token, account, ca, note: Some(note) });
         }
+        // Whoever else listens where a platform did is not given a token, its own least of all.
+        let local = local::running(&data)?;
+        if token.is_none() {
+            token = local_token(&data)?;
+            account = account.or(local.account);
+        }
+        let note = format!("asking the platform of {} at {}", local.folder.display(), local.url);
+        let token = secret(token, &local.url, Some(&data))?;
+        return Ok(Found { url: local.url, token, account, ca, note: Some(note) });
+    };
+    super::api::check_url(&url)?;
+    let note = from_files.then(|| format!("asking {url}, as the .env of this folder says"));
+    // The token of a local platform is given to that platform alone.
+    if token.is_none() && local::url(&data)?.is_some_and(|local| is_same(&url, &local)) {
+        let local = local::running(&data)?;
+        token = local_token(&data)?;
+        account = account.or(local.account);
     }
-    let url = url.unwrap_or_else(|| {
-        note = Some(format!("asking {API_DEFAULT}, as neither --api nor SELVEDGE_API says otherwise"));
-        API_DEFAULT.to_owned()
-    });
-    let token = secret(token, &url)?;
+    let token = secret(token, &url, named.as_deref())?;
     Ok(Found { url, token, account, ca, note })
 }
 
-fn secret(token: Option<String>, url: &str) -> Result<Secret, ClientError> {
+/// The token that a platform left in its data folder, if it did.
+fn local_token(data: &Path) -> Result<Option<String>, ClientError> {
+    let path = data.join(local::TOKEN);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ClientError::File { path, source }),
+    }
+}
+
+/// `data` is the folder in which a token was looked for.
+fn secret(token: Option<String>, url: &str, data: Option<&Path>) -> Result<Secret, ClientError> {
     let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
     match token {
         Some(token) if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Secret::new(token)),
         Some(_) => Err(ClientError::Usage("the token has characters that no token has: was it cut or quoted?".into())),
-        None => Err(ClientError::NoToken { url: url.to_owned() }),
+        None => Err(ClientError::NoToken { url: url.to_owned(), data: data.map(Path::to_owned) }),
     }
-}
-
-/// The platform that uses a data folder, if one did.
-fn local(data: &Path) -> Option<Local> {
-    if !data.join(TOKEN).is_file() {
-        return None;
-    }
-    let addresses = std::fs::read(data.join(ADDRESSES)).ok();
-    let addresses: Option<Addresses> = addresses.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let (url, account) = addresses.map_or((None, None), |addresses| (addresses.api_url, addresses.account));
-    Some(Local { folder: data.to_owned(), url: url.unwrap_or_else(|| API_DEFAULT.to_owned()), account })
 }
 
 /// Whether two URLs lead to the same host and port, in the same way.
@@ -228,12 +215,16 @@ mod tests {
         find(&arguments, &Variables { process: &process, files }, folder)
     }
 
-    fn platform(addresses: &str) -> tempfile::TempDir {
+    /// A folder whose platform is this process, as far as can be seen while the file is open.
+    fn platform(mut addresses: serde_json::Value) -> (tempfile::TempDir, std::fs::File) {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join(".selvedge")).unwrap();
-        std::fs::write(folder.path().join(".selvedge/admin.token"), "slv_local\n").unwrap();
-        std::fs::write(folder.path().join(".selvedge/addresses.json"), addresses).unwrap();
-        folder
+        let data = folder.path().join(".selvedge");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join("admin.token"), "slv_local\n").unwrap();
+        addresses["pid"] = std::process::id().into();
+        std::fs::write(data.join("addresses.json"), addresses.to_string()).unwrap();
+        let open = std::fs::File::create(data.join("store")).unwrap();
+        (folder, open)
     }
 
     #[test]
@@ -260,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_local_platform_is_used_and_named_where_nothing_else_is() {
-        let folder = platform(r#"{ "api_url": "http://127.0.0.1:9300", "account": "abc" }"#);
+        let (folder, _open) = platform(serde_json::json!({ "api_url": "http://127.0.0.1:9300", "account": "abc" }));
         let found = found(PlaceArguments::default(), &[], &[], folder.path()).unwrap();
         assert_eq!((found.url.as_str(), found.token.expose()), ("http://127.0.0.1:9300", "slv_local"));
         assert_eq!(found.account.as_deref(), Some("abc"));
@@ -269,13 +260,60 @@ mod tests {
 
     #[test]
     fn the_local_token_goes_to_the_local_platform_alone() {
-        let folder = platform(r#"{ "api_url": "http://127.0.0.1:9300" }"#);
+        let (folder, _open) = platform(serde_json::json!({ "api_url": "http://127.0.0.1:9300" }));
         let there = |url: &str| PlaceArguments { api: Some(url.into()), ..Default::default() };
         assert!(found(there("http://127.0.0.1:9300/client/v4"), &[], &[], folder.path()).is_ok());
         for url in ["http://127.0.0.1:9301", "https://127.0.0.1:9300", "http://edge.test:9300"] {
             let result = found(there(url), &[], &[], folder.path());
             assert!(matches!(result, Err(ClientError::NoToken { .. })), "{url}");
         }
+    }
+
+    #[test]
+    fn whoever_listens_where_a_platform_did_gets_no_token() {
+        let (folder, open) = platform(serde_json::json!({ "api_url": "http://127.0.0.1:9300" }));
+        drop(open);
+        let given = PlaceArguments { token: Some("slv_given".into()), ..Default::default() };
+        for arguments in [PlaceArguments::default(), given.clone()] {
+            let result = found(arguments, &[], &[], folder.path());
+            assert!(matches!(result, Err(ClientError::NoPlatform { .. })));
+        }
+        std::fs::remove_file(folder.path().join(".selvedge/addresses.json")).unwrap();
+        let result = found(given, &[], &[], folder.path());
+        assert!(matches!(result, Err(ClientError::NoPlatform { .. })));
+    }
+
+    #[test]
+    fn a_token_that_is_given_is_for_the_platform_of_the_data_folder() {
+        let (folder, _open) = platform(serde_json::json!({ "api_url": "http://127.0.0.1:9300", "account": "abc" }));
+        let nowhere = tempfile::tempdir().unwrap();
+        let data = folder.path().join(".selvedge");
+        let variables = [("SELVEDGE_DATA", data.to_str().unwrap()), ("SELVEDGE_API_TOKEN", "slv_given")];
+        let found = found(PlaceArguments::default(), &variables, &[], nowhere.path()).unwrap();
+        assert_eq!((found.url.as_str(), found.token.expose()), ("http://127.0.0.1:9300", "slv_given"));
+        // It may be one of another account.
+        assert_eq!(found.account, None);
+    }
+
+    #[test]
+    fn a_data_folder_that_is_of_no_use_is_named() {
+        let nowhere = tempfile::tempdir().unwrap();
+        let gone = nowhere.path().join("gone");
+        let variables = [("SELVEDGE_DATA", gone.to_str().unwrap())];
+        let error = found(PlaceArguments::default(), &variables, &[], nowhere.path()).err().unwrap();
+        assert!(error.text().contains(gone.to_str().unwrap()), "{}", error.text());
+
+        let (folder, _open) = platform(serde_json::json!({ "api_url": "http://127.0.0.1:9300" }));
+        std::fs::remove_file(folder.path().join(".selvedge/admin.token")).unwrap();
+        let error = found(PlaceArguments::default(), &[], &[], folder.path()).err().unwrap();
+        assert!(error.advice().unwrap().contains(".selvedge/admin.token"), "{:?}", error.advice());
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_complained_of_before_a_token() {
+        let nowhere = tempfile::tempdir().unwrap();
+        let arguments = PlaceArguments { api: Some("nonsense".into()), ..Default::default() };
+        assert!(matches!(found(arguments, &[], &[], nowhere.path()), Err(ClientError::BadUrl { .. })));
     }
 
     #[test]

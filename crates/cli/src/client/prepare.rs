@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use selvedge_assets::AssetSet;
 use selvedge_bundle::{Bundle, Mode};
+use selvedge_model::{RoutePattern, is_host_name};
 use selvedge_project::{
     Assets, BindingName, CompatibilityDate, Cron, HtmlHandling, NotFoundHandling, Project, Route, RunWorkerFirst,
     Secret, Var, WorkerName,
@@ -44,6 +45,15 @@ pub struct SourceArguments {
     /// Compatibility flag; may be repeated
     #[arg(long = "compatibility-flag", value_name = "FLAG")]
     pub compatibility_flags: Vec<String>,
+    /// Expression in place of a global name, as in VERSION:'"1.2"'; may be repeated
+    #[arg(long = "define", value_name = "NAME:VALUE")]
+    pub defines: Vec<String>,
+    /// Module in place of another, as in pkg:./mock.ts; may be repeated
+    #[arg(long = "alias", value_name = "MODULE:MODULE")]
+    pub aliases: Vec<String>,
+    /// Instead of the nearest tsconfig.json
+    #[arg(long, value_name = "FILE")]
+    pub tsconfig: Option<PathBuf>,
     /// Make the code small
     #[arg(long)]
     pub minify: bool,
@@ -84,6 +94,7 @@ impl SourceArguments {
         }
         self.change(&mut project)?;
         triggers.change(&mut project);
+        check_routes(&project)?;
         warn_of_limits(&project, console);
         let secrets = self.secrets_file.as_deref().map(selvedge_project::read_secrets).transpose()?;
         let bundle = bundle(&project, console)?;
@@ -109,6 +120,17 @@ impl SourceArguments {
             project.compatibility_flags.clone_from(&self.compatibility_flags);
         }
         project.deploy.keep_vars |= self.keep_vars;
+        for define in &self.defines {
+            let (name, value) = pair("--define", define)?;
+            project.bundling.define.insert(name, value);
+        }
+        for alias in &self.aliases {
+            let (from, to) = pair("--alias", alias)?;
+            project.bundling.alias.insert(from, to);
+        }
+        if let Some(tsconfig) = &self.tsconfig {
+            project.bundling.tsconfig = Some(canonical(tsconfig)?);
+        }
         project.bundling.minify |= self.minify;
         project.bundling.no_bundle |= self.no_bundle;
         if let Some(directory) = &self.assets {
@@ -123,6 +145,26 @@ impl SourceArguments {
 }
 
 impl TriggerArguments {
+    /// A project for what leads to it alone: nothing is bundled.
+    pub fn prepare(
+        &self,
+        path: &Path,
+        env: Option<&str>,
+        name: Option<&WorkerName>,
+        console: &Console,
+    ) -> Result<Prepared, ClientError> {
+        let mut project = selvedge_project::load_deployed(path, env)?;
+        for warning in &project.warnings {
+            console.warning(&warning.to_string());
+        }
+        if let Some(name) = name {
+            project.name = name.clone();
+        }
+        self.change(&mut project);
+        check_routes(&project)?;
+        Ok(Prepared { project, bundle: None, assets: None, secrets: std::collections::BTreeMap::new() })
+    }
+
     fn change(&self, project: &mut Project) {
         if !self.routes.is_empty() || !self.domains.is_empty() {
             let route =
@@ -141,6 +183,33 @@ fn variable(text: &str) -> Result<(BindingName, String), ClientError> {
         .ok_or_else(|| ClientError::Usage(format!("--var {text}: a variable is given as NAME:VALUE")))?;
     let name = name.parse().map_err(|error| ClientError::Usage(format!("--var {name}: {error}")))?;
     Ok((name, value.to_owned()))
+}
+
+/// What stands before and after the first colon that is not part of `node:` and the like.
+fn pair(flag: &str, text: &str) -> Result<(String, String), ClientError> {
+    let scheme =
+        ["node:", "cloudflare:"].iter().find(|scheme| text.starts_with(**scheme)).map_or(0, |scheme| scheme.len());
+    let colon = text.get(scheme..).and_then(|rest| rest.find(':')).map(|at| scheme + at);
+    match colon.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?))) {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(ClientError::Usage(format!("{flag} {text}: two parts with a colon between are expected"))),
+    }
+}
+
+/// What the platform would refuse of routes only when the version serves already.
+fn check_routes(project: &Project) -> Result<(), ClientError> {
+    for Route { pattern, custom_domain, .. } in &project.routes {
+        let problem = if *custom_domain {
+            let is_host = is_host_name(&pattern.to_ascii_lowercase());
+            (!is_host).then(|| "a custom domain is a host name, without a path or `*`".to_owned())
+        } else {
+            pattern.parse::<RoutePattern>().err().map(|error| error.to_string())
+        };
+        if let Some(problem) = problem {
+            return Err(ClientError::Usage(format!("the route \"{pattern}\" cannot be: {problem}")));
+        }
+    }
+    Ok(())
 }
 
 fn cron(text: &str) -> Result<Cron, String> {
@@ -167,6 +236,7 @@ fn warn_of_limits(project: &Project, console: &Console) {
     let limits = &project.limits;
     let others = [
         ("wall_ms", limits.wall.is_some()),
+        ("wait_until_ms", limits.wait_until.is_some()),
         ("memory_mb", limits.memory_bytes.is_some()),
         ("startup_ms", limits.startup.is_some()),
         ("connections", limits.connections.is_some()),
@@ -192,4 +262,20 @@ fn bundle(project: &Project, console: &Console) -> Result<Option<Bundle>, Client
         console.warning(warning);
     }
     Ok(bundle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_two_parts_are_taken_apart_at_their_colon() {
+        let apart = |text| pair("--alias", text).ok();
+        let both = |one: &str, two: &str| Some((one.to_owned(), two.to_owned()));
+        assert_eq!(apart("VERSION:'1:2'"), both("VERSION", "'1:2'"));
+        assert_eq!(apart("node:fs:./fs.ts"), both("node:fs", "./fs.ts"));
+        for text in ["pkg", "node:fs", ":x", "x:"] {
+            assert_eq!(apart(text), None, "{text}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! `selvedge secret`: values that only the worker sees.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use selvedge_project::{BindingName, Secret};
@@ -15,6 +16,8 @@ use super::multipart::Form;
 use super::place::PlaceArguments;
 use super::worker::{Worker, WorkerArguments};
 
+/// What is piped in, as a file.
+const INPUT: &str = "/dev/stdin";
 /// No secret is larger.
 const SECRET_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -29,7 +32,7 @@ pub enum SecretCommand {
     List(ListArguments),
     /// Remove a secret
     Delete(DeleteArguments),
-    /// Set several secrets from a file
+    /// Set several secrets, from a file or from standard input
     Bulk(BulkArguments),
 }
 
@@ -37,44 +40,44 @@ pub enum SecretCommand {
 pub struct PutArguments {
     /// The secret's name in `env`
     #[arg(value_name = "KEY")]
-    key: BindingName,
+    pub(super) key: BindingName,
     #[command(flatten)]
-    worker: WorkerArguments,
+    pub(super) worker: WorkerArguments,
     #[command(flatten)]
-    place: PlaceArguments,
+    pub(super) place: PlaceArguments,
 }
 
 #[derive(Debug, Args)]
 pub struct ListArguments {
     #[command(flatten)]
-    worker: WorkerArguments,
+    pub(super) worker: WorkerArguments,
     #[command(flatten)]
-    place: PlaceArguments,
+    pub(super) place: PlaceArguments,
 }
 
 #[derive(Debug, Args)]
 pub struct DeleteArguments {
     /// The secret's name in `env`
     #[arg(value_name = "KEY")]
-    key: BindingName,
+    pub(super) key: BindingName,
     /// Do not ask
     #[arg(long, short)]
-    yes: bool,
+    pub(super) yes: bool,
     #[command(flatten)]
-    worker: WorkerArguments,
+    pub(super) worker: WorkerArguments,
     #[command(flatten)]
-    place: PlaceArguments,
+    pub(super) place: PlaceArguments,
 }
 
 #[derive(Debug, Args)]
 pub struct BulkArguments {
-    /// A JSON object of texts (null removes a secret), or lines as in .env
+    /// A JSON object of texts (null removes a secret), or lines as in .env [default: what is piped in]
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    pub(super) file: Option<PathBuf>,
     #[command(flatten)]
-    worker: WorkerArguments,
+    pub(super) worker: WorkerArguments,
     #[command(flatten)]
-    place: PlaceArguments,
+    pub(super) place: PlaceArguments,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,7 +147,7 @@ fn draft(worker: &Worker) -> Result<(), ClientError> {
 }
 
 /// The value, from whoever types or pipes it.
-fn value(key: &BindingName, console: &Console) -> Result<Secret, ClientError> {
+pub(super) fn value(key: &BindingName, console: &Console) -> Result<Secret, ClientError> {
     let value = if std::io::stdin().is_terminal() && !console.json {
         rpassword::prompt_password(format!("Value of {key}: ")).map_err(ClientError::Input)?
     } else {
@@ -171,7 +174,7 @@ fn piped(input: impl Read) -> Result<String, ClientError> {
     Ok(line.to_owned())
 }
 
-fn list(arguments: &ListArguments, console: &Console) -> Result<(), ClientError> {
+pub(super) fn list(arguments: &ListArguments, console: &Console) -> Result<(), ClientError> {
     let worker = arguments.worker.find(&arguments.place, console)?;
     let secrets: Vec<Value> = worker.place.api.get(&worker.path(&["secrets"]), &[])?;
     console.result(
@@ -200,12 +203,23 @@ fn delete(arguments: &DeleteArguments, console: &Console) -> Result<(), ClientEr
     )
 }
 
+/// The secrets of a file, or of what is piped in.
+pub(super) fn changes(file: Option<&Path>) -> Result<BTreeMap<BindingName, Option<Secret>>, ClientError> {
+    if file.is_none() && std::io::stdin().is_terminal() {
+        let reason = "name a FILE with the secrets, or pipe them in: selvedge secret bulk < secrets.json";
+        return Err(ClientError::Usage(reason.to_owned()));
+    }
+    let file = file.unwrap_or(Path::new(INPUT));
+    let secrets = selvedge_project::read_secret_changes(file)?;
+    if secrets.is_empty() {
+        return Err(ClientError::Usage(format!("{} holds no secrets", file.display())));
+    }
+    Ok(secrets)
+}
+
 fn bulk(arguments: &BulkArguments, console: &Console) -> Result<(), ClientError> {
     let worker = arguments.worker.find(&arguments.place, console)?;
-    let secrets = selvedge_project::read_secret_changes(&arguments.file)?;
-    if secrets.is_empty() {
-        return Err(ClientError::Usage(format!("{} holds no secrets", arguments.file.display())));
-    }
+    let secrets = changes(arguments.file.as_deref())?;
     let names = |there: bool| -> Vec<&str> {
         secrets.iter().filter(|(_, value)| value.is_some() == there).map(|(name, _)| name.as_str()).collect()
     };

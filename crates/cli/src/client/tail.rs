@@ -38,9 +38,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(35);
 const END_TIME_MAX: Duration = Duration::from_secs(3);
 /// What a server says that has no more to tell.
 const CLOSE_NORMAL: u16 = 1000;
-/// How often a broken stream is begun again, one after the other, and the longest wait before it.
-const RECONNECTS_MAX: u32 = 5;
-const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(16);
+/// How long it is tried to begin a broken stream again: a platform that is exchanged for another first ends what it has
+/// begun. The waits between the attempts double, up to the longest.
+const RECONNECT_TIME_MAX: Duration = Duration::from_secs(300);
+const RECONNECT_WAIT: Duration = Duration::from_secs(1);
+const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// How events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -125,7 +127,7 @@ pub fn tail(arguments: &TailArguments, console: &Console) -> Result<(), ClientEr
     let format = arguments.format.unwrap_or(if json { Format::Json } else { Format::Pretty });
     let filters = filters(arguments, &worker)?;
     let stop = stopping()?;
-    let (mut broken, mut has_followed) = (0, false);
+    let (mut since, mut pause, mut told) = (None, RECONNECT_WAIT, String::new());
     loop {
         let (error, lasted) = match stream(&worker, &filters, format, &stop, console) {
             Ok(End::Asked) => return Ok(()),
@@ -135,19 +137,23 @@ pub fn tail(arguments: &TailArguments, console: &Console) -> Result<(), ClientEr
             }
             Ok(End::Broken { error, lasted }) => (ClientError::Tail(error), lasted),
             // The platform may be starting again.
-            Err(error) if has_followed && error.is_passing() => (error, Duration::ZERO),
+            Err(error) if since.is_some() && error.is_passing() => (error, Duration::ZERO),
             Err(error) => return Err(error),
         };
-        has_followed = true;
         if lasted > RECONNECT_WAIT_MAX {
-            broken = 0;
+            (since, pause, told) = (None, RECONNECT_WAIT, String::new());
         }
-        if broken == RECONNECTS_MAX {
+        let since = *since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= RECONNECT_TIME_MAX {
             return Err(error);
         }
-        console.warning(&format!("{}; it is begun again", error.text()));
-        wait(Duration::from_secs(1 << broken).min(RECONNECT_WAIT_MAX), &stop);
-        broken += 1;
+        let text = error.text();
+        if text != told {
+            console.warning(&format!("{text}; connecting again"));
+            told = text;
+        }
+        wait(pause, &stop);
+        pause = (pause * 2).min(RECONNECT_WAIT_MAX);
         if stop.load(Ordering::Relaxed) {
             return Ok(());
         }

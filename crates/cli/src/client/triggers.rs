@@ -1,14 +1,44 @@
 //! What leads to a worker: its place at the platform's domain, routes, custom domains, crons, queues, workflows.
 
-use selvedge_project::{BindingKind, Route, Zone};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use selvedge_project::{BindingKind, Route, WorkerName, Zone};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::console::Console;
 use super::error::ClientError;
 use super::fields::{each_at, text_at};
-use super::prepare::Prepared;
+use super::place::{Place, PlaceArguments};
+use super::prepare::{Prepared, TriggerArguments};
 use super::worker::Worker;
+
+#[derive(Debug, Subcommand)]
+pub enum TriggersCommand {
+    /// Set a project's routes, custom domains and cron triggers, whatever version of it serves
+    #[command(after_help = "Examples:\n  \
+        selvedge versions upload && selvedge versions deploy latest && selvedge triggers deploy\n  \
+        selvedge triggers deploy --schedule \"*/5 * * * *\"")]
+    Deploy(DeployTriggersArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct DeployTriggersArguments {
+    /// Project: a folder with wrangler.jsonc, wrangler.json or wrangler.toml, such a file, or a script
+    #[arg(value_name = "PATH", default_value = ".")]
+    path: PathBuf,
+    /// Named environment of the project's configuration
+    #[arg(long, short, env = "CLOUDFLARE_ENV", value_name = "NAME")]
+    env: Option<String>,
+    /// Name of the worker
+    #[arg(long, value_name = "NAME")]
+    name: Option<WorkerName>,
+    #[command(flatten)]
+    triggers: TriggerArguments,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
 
 /// Where a worker answers.
 #[derive(Debug, Default)]
@@ -54,6 +84,37 @@ struct Updated {
     /// To another worker than before.
     #[serde(default)]
     modified: bool,
+}
+
+impl TriggersCommand {
+    pub fn place(&self) -> &PlaceArguments {
+        match self {
+            Self::Deploy(arguments) => &arguments.place,
+        }
+    }
+}
+
+pub fn run(command: &TriggersCommand, console: &Console) -> Result<(), ClientError> {
+    match command {
+        TriggersCommand::Deploy(arguments) => deploy(arguments, console),
+    }
+}
+
+fn deploy(arguments: &DeployTriggersArguments, console: &Console) -> Result<(), ClientError> {
+    let env = arguments.env.as_deref();
+    let prepared = arguments.triggers.prepare(&arguments.path, env, arguments.name.as_ref(), console)?;
+    let account = prepared.project.deploy.account_id.clone();
+    let place = Place::find(&arguments.place, env, account, console)?;
+    let worker = Worker { place, name: prepared.project.name.as_str().to_owned() };
+    let reach = set(&worker, &prepared, console)?;
+    console.result(
+        || json!({ "worker": worker.name, "urls": reach.urls, "crons": reach.crons, "queues": reach.consumers }),
+        || {
+            let mut lines = vec![format!("{} has its triggers", worker.name)];
+            lines.extend(reach.lines());
+            lines.join("\n")
+        },
+    )
 }
 
 /// Sets all of them as the project says.
@@ -208,6 +269,14 @@ impl Subdomain {
 // === impl Reach ===
 
 impl Reach {
+    /// What leads to the worker, for people.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let urls = self.urls.iter().map(|url| format!("  at        {url}"));
+        let crons = self.crons.iter().map(|cron| format!("  cron      {cron}"));
+        let queues = self.consumers.iter().map(|queue| format!("  queue     {queue}"));
+        urls.chain(crons).chain(queues)
+    }
+
     /// The URL of a version's or an alias's preview.
     pub fn preview(&self, name: &str) -> Option<String> {
         /// What a version's preview is named by.

@@ -16,6 +16,7 @@ use super::prepare::{SourceArguments, TriggerArguments};
 use super::provision::provision;
 use super::triggers;
 use super::upload::{Annotations, Upload};
+use super::versions_secrets::{self, VersionsSecretCommand};
 use super::worker::{Share, Worker, WorkerArguments, message};
 
 /// All the traffic.
@@ -41,6 +42,9 @@ pub enum VersionsCommand {
         selvedge versions deploy 0f8e2a11-…@10% 7c3b9d20-…@90%\n  \
         selvedge versions deploy latest@10%   the newest version; what serves now keeps the rest")]
     Deploy(DeployVersionsArguments),
+    /// Put, list and delete secrets of the newest version, in a version that serves nobody yet
+    #[command(subcommand)]
+    Secret(VersionsSecretCommand),
 }
 
 #[derive(Debug, Args)]
@@ -137,6 +141,7 @@ impl VersionsCommand {
             Self::List(arguments) => &arguments.place,
             Self::View(arguments) => &arguments.place,
             Self::Deploy(arguments) => &arguments.place,
+            Self::Secret(command) => command.place(),
         }
     }
 }
@@ -147,6 +152,7 @@ pub fn run(command: &VersionsCommand, console: &Console) -> Result<(), ClientErr
         VersionsCommand::List(arguments) => list(arguments, console),
         VersionsCommand::View(arguments) => view(arguments, console),
         VersionsCommand::Deploy(arguments) => deploy(arguments, console),
+        VersionsCommand::Secret(command) => versions_secrets::run(command, console),
     }
 }
 

@@ -69,7 +69,7 @@ pub struct UpArguments {
     /// Most isolates at once; the one idle longest ends where another is needed [default: 2000]
     #[arg(long, value_name = "N")]
     pub isolates: Option<String>,
-    /// Memory that workers may hold together, in MiB, before idle ones are ended [default: half of the machine's]
+    /// Memory that workers may hold together, in MiB, before idle ones are ended [default: half of the machine's or control group's]
     #[arg(long, value_name = "MIB")]
     pub memory_mib: Option<String>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,selvedge_edge=debug [default: info]

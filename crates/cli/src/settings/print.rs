@@ -25,6 +25,8 @@ pub fn main(arguments: &ConfigArguments) -> ExitCode {
     let mut output = std::io::stdout().lock();
     match print(&resolved, arguments.json, &mut output) {
         Ok(()) => ExitCode::SUCCESS,
+        // Its reader has what it wants.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             terminal::error(&format!("cannot write to the standard output: {error}"));
             ExitCode::FAILURE

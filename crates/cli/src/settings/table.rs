@@ -61,7 +61,8 @@ pub static SECRETS_KEY: Setting =
 pub static ALLOW_NET: Setting = setting("allow_net", "SELVEDGE_ALLOW_NET", Shape::Many, "none");
 pub static INSTANCES: Setting = setting("instances", "SELVEDGE_INSTANCES", Shape::One, "the number of processors");
 pub static ISOLATES: Setting = setting("isolates", "SELVEDGE_ISOLATES", Shape::One, "2000");
-pub static MEMORY_MIB: Setting = setting("memory_mib", "SELVEDGE_MEMORY_MIB", Shape::One, "half of the machine's");
+pub static MEMORY_MIB: Setting =
+    setting("memory_mib", "SELVEDGE_MEMORY_MIB", Shape::One, "half of the machine's or control group's");
 pub static LOG: Setting = setting("log", "SELVEDGE_LOG", Shape::One, LOG_DEFAULT);
 pub static LOG_FORMAT: Setting = setting("log_format", "SELVEDGE_LOG_FORMAT", Shape::One, "text");
 pub static DRAIN: Setting = setting("drain", "SELVEDGE_DRAIN", Shape::One, "30");

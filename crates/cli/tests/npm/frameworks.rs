@@ -110,7 +110,6 @@ fn hono_compresses() {
     let answer = worker.ask("GET", "/compress/page", &[("accept-encoding", "gzip")], "");
     assert_eq!(header(&answer, "content-encoding"), "gzip");
     assert!(answer.body.starts_with(&[0x1f, 0x8b]) && answer.body.len() < 200, "{} bytes", answer.body.len());
-    assert_eq!(worker.get("/compress/page").text(), "abc".repeat(1000));
 }
 
 #[test]

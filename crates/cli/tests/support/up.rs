@@ -1,7 +1,7 @@
 //! A running `selvedge up`, its API and its command line client.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -13,6 +13,7 @@ use super::{Answer, Folder, PATIENCE, ask_host, collect};
 /// A running `selvedge up` on free ports, with a data folder that goes with it.
 pub struct Up {
     child: Child,
+    program: PathBuf,
     pub data: Folder,
     arguments: Vec<String>,
     pub http: SocketAddr,
@@ -37,12 +38,19 @@ impl Up {
 
     /// On a data folder that may have been used before.
     pub fn start_in(data: Folder, arguments: &[&str]) -> Self {
+        Self::start_program(Path::new(env!("CARGO_BIN_EXE_selvedge")), data, arguments)
+    }
+
+    /// From another file than the one that was built.
+    pub fn start_program(program: &Path, data: Folder, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let output = Arc::new(Mutex::new(String::new()));
-        let child = spawn(&data, &arguments, &output);
+        let child = spawn(program, &data, &arguments, &output);
+        let program = program.to_owned();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let (account, token) = Default::default();
-        let mut up = Self { child, data, arguments, http: nowhere, https: None, api: nowhere, account, token, output };
+        let mut up =
+            Self { child, program, data, arguments, http: nowhere, https: None, api: nowhere, account, token, output };
         up.learn();
         up
     }
@@ -55,7 +63,7 @@ impl Up {
 
     /// Starts again on the same data, after the process ended.
     pub fn start_again(&mut self) {
-        self.child = spawn(&self.data, &self.arguments, &self.output);
+        self.child = spawn(&self.program, &self.data, &self.arguments, &self.output);
         self.learn();
     }
 
@@ -67,9 +75,17 @@ impl Up {
 
     /// SIGTERM, and the process's end.
     pub fn stop(&mut self) -> ExitStatus {
-        let status = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
-        assert!(status.success());
+        self.signal("TERM");
         self.child.wait().unwrap()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     pub fn pid(&self) -> u32 {
@@ -167,7 +183,11 @@ impl Drop for Up {
 
 /// The program, with nothing set that would reach a platform.
 pub fn client(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));
+    client_of(Path::new(env!("CARGO_BIN_EXE_selvedge")), folder)
+}
+
+fn client_of(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(folder).env("NO_COLOR", "1").stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -183,13 +203,13 @@ pub fn printed(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn spawn(data: &Folder, arguments: &Vec<String>, output: &Arc<Mutex<String>>) -> Child {
+fn spawn(program: &Path, data: &Folder, arguments: &Vec<String>, output: &Arc<Mutex<String>>) -> Child {
     // What is left of the process before says nothing of this one.
     match std::fs::remove_file(data.path().join("addresses.json")) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
         _ => {}
     }
-    let mut command = client(data.path());
+    let mut command = client_of(program, data.path());
     command.arg("up").arg("--data").arg(data.path());
     for flag in ["--http", "--api"] {
         if !arguments.iter().any(|argument| argument == flag) {

@@ -92,6 +92,26 @@ fn modules_of_every_kind_arrive(client: Client) {
     assert_eq!(project.text("modules", "/"), "as it is, unbundled");
 }
 
+/// The client leaves Node's modules in the code under the names that the project imports them by.
+fn modules_of_node_are_found_by_their_bare_names(client: Client) {
+    let up = Up::start();
+    let project = Project::script(
+        &up,
+        client,
+        "bare",
+        "import { EventEmitter } from 'events'; import { Buffer } from 'buffer'; import { isDate } from 'util/types';
+         const heard = [];
+         new EventEmitter().on('word', (word) => heard.push(word)).emit('word', Buffer.from('heard').toString());
+         export default { async fetch() {
+            const { format } = await import('util');
+            return new Response(format('%s %s', heard[0], isDate(new Date())));
+         } }",
+    );
+    project.config("bare", &json!({ "compatibility_flags": ["nodejs_compat"] }));
+    project.deploy(&[]);
+    assert_eq!(project.text("bare", "/"), "heard true");
+}
+
 fn a_service_worker_deploys_with_its_globals(client: Client) {
     let up = Up::start();
     let project = Project::script(
@@ -180,6 +200,9 @@ fn code_that_does_not_start_is_refused_with_its_place(client: Client) {
     project.file("src/door.ts", "export const open = (width: number) => { for (;;); };\n");
     let text = project.fails(&["deploy"]);
     assert!(text.contains("10021"), "{text}");
+    project.file("src/index.ts", "export default {};\n");
+    let text = project.fails(&["deploy"]);
+    assert!(text.contains("10068") && text.contains("no registered event handlers"), "{text}");
     assert_eq!(project.text("broken", "/"), "never");
     let status = project.run(&["deployments", "status"]);
     assert!(status.contains(&good), "{status}");
@@ -198,6 +221,7 @@ fn a_dry_run_touches_nothing(client: Client) {
 with_both_clients!(
     deploys_again_and_again_with_variables_and_metadata,
     modules_of_every_kind_arrive,
+    modules_of_node_are_found_by_their_bare_names,
     a_service_worker_deploys_with_its_globals,
     an_environment_is_a_worker_of_its_own,
     limits_and_rates_hold,

@@ -22,6 +22,10 @@ fn secrets_are_put_listed_and_deleted(client: Client) {
     let list = project.run(&["secret", "list"]);
     assert!(list.contains("KEY") && list.contains("secret_text") && !list.contains(TEXT), "{list}");
 
+    // A variable is not made a secret, which the next deploy would drop.
+    let refused = project.fails(&["secret", "put", "PLAIN"]);
+    assert!(refused.contains("10053") && refused.contains("PLAIN"), "{refused}");
+
     // A deploy keeps them.
     project.config("vault", &json!({ "vars": { "PLAIN": "changed" } }));
     project.deploy(&[]);
@@ -66,6 +70,8 @@ fn a_versions_secret_is_live_only_when_that_version_is(client: Client) {
     let put = project.run_with(&["versions", "secret", "put", "KEY", "--message", "A key"], TEXT);
     assert!(!put.contains(TEXT), "{put}");
     assert_eq!(project.json("staged", "/"), json!({ "PLAIN": "seen" }));
+    let latest = project.run(&["versions", "secret", "list", "--latest-version"]);
+    assert!(latest.contains("KEY"), "{latest}");
     let newest = |project: &Project<'_>| {
         let list = project.api("/workers/scripts/staged/versions?deployable=true");
         list["items"][0]["id"].as_str().unwrap().to_owned()

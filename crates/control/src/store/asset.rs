@@ -1,12 +1,11 @@
 //! Uploads of assets under way. These tables are not made from the log: an upload that is lost is begun again.
 
-use std::collections::BTreeMap;
-
 use rusqlite::OptionalExtension;
 use selvedge_model::{AccountId, AssetFile, AssetFiles, BlobHash, WorkerName};
 
 use super::{View, parse};
 use crate::asset::AssetEntry;
+use crate::bounds::ROWS_MAX;
 use crate::error::ControlError;
 
 /// An upload of assets.
@@ -66,14 +65,14 @@ impl View<'_> {
         Ok(known)
     }
 
+    /// Begins a session of so many files, of which so many different ones are missing.
     pub fn insert_session(
         &self,
         id: &str,
         account: &AccountId,
         worker: &WorkerName,
         expires_ms: u64,
-        manifest: &BTreeMap<String, AssetEntry>,
-        missing: &[String],
+        (files, missing): (u64, u64),
     ) -> Result<(), ControlError> {
         self.0
             .prepare_cached(
@@ -84,12 +83,22 @@ impl View<'_> {
                 account.as_str(),
                 worker.as_str(),
                 expires_ms as i64,
-                manifest.len() as i64,
-                missing.len() as i64,
+                files as i64,
+                missing as i64,
             ))?;
+        Ok(())
+    }
+
+    /// Some of the files of a session, and some of the hashes that are missing.
+    pub fn insert_session_files(
+        &self,
+        id: &str,
+        files: &[(String, AssetEntry)],
+        missing: &[String],
+    ) -> Result<(), ControlError> {
         let mut insert =
             self.0.prepare_cached("INSERT INTO session_files (session, hash, path, size) VALUES (?1, ?2, ?3, ?4)")?;
-        for (path, entry) in manifest {
+        for (path, entry) in files {
             insert.execute((id, &entry.hash, path, entry.size as i64))?;
         }
         let mut insert = self.0.prepare_cached("INSERT INTO session_missing (session, hash) VALUES (?1, ?2)")?;
@@ -155,21 +164,32 @@ impl View<'_> {
         self.count("SELECT files FROM sessions WHERE id = ?1", [session])
     }
 
-    /// Forgets uploads that have expired. Gives how many.
-    pub fn forget_sessions(&self, now_ms: u64) -> Result<usize, ControlError> {
-        /// How many in one go.
-        const FORGOTTEN_MAX: i64 = 16;
-        let expired =
-            self.texts("SELECT id FROM sessions WHERE expires_ms <= ?1 LIMIT ?2", (now_ms as i64, FORGOTTEN_MAX))?;
-        for session in &expired {
-            for statement in [
-                "DELETE FROM session_files WHERE session = ?1",
-                "DELETE FROM session_missing WHERE session = ?1",
-                "DELETE FROM sessions WHERE id = ?1",
+    /// Forgets some of what uploads were to have that have expired: whether there may be more.
+    pub fn forget_sessions(&self, now_ms: u64) -> Result<bool, ControlError> {
+        let mut left = ROWS_MAX;
+        while left > 0 {
+            let expired = self.text("SELECT id FROM sessions WHERE expires_ms <= ?1 LIMIT 1", [now_ms as i64])?;
+            let Some(session) = expired else { return Ok(false) };
+            for (statement, last) in [
+                (
+                    "DELETE FROM session_files WHERE session = ?1 AND (hash, path) IN
+                        (SELECT hash, path FROM session_files WHERE session = ?1 LIMIT ?2)",
+                    false,
+                ),
+                (
+                    "DELETE FROM session_missing WHERE session = ?1 AND hash IN
+                        (SELECT hash FROM session_missing WHERE session = ?1 LIMIT ?2)",
+                    false,
+                ),
+                ("DELETE FROM sessions WHERE id = ?1 AND ?2 > 0", true),
             ] {
-                self.0.prepare_cached(statement)?.execute([session])?;
+                let gone = self.0.prepare_cached(statement)?.execute((&session, left as i64))?;
+                left = left.saturating_sub(gone);
+                if left == 0 && !last {
+                    return Ok(true);
+                }
             }
         }
-        Ok(expired.len())
+        Ok(true)
     }
 }

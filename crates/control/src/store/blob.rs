@@ -3,7 +3,7 @@
 //! A blob is noted as unused *before* it is put, and again when the last version that used it goes. Whatever is noted,
 //! not used, and noted longer ago than the grace is removed; so an upload that ends halfway leaves nothing behind.
 
-use selvedge_model::{AssetFiles, BlobHash, VersionId, VersionRecord};
+use selvedge_model::{BlobHash, VersionId, VersionRecord};
 
 use super::{View, parse};
 use crate::error::ControlError;
@@ -79,18 +79,23 @@ impl View<'_> {
         self.text(question, [])?.as_deref().map(parse).transpose()
     }
 
-    /// Lists the files of a manifest as used by it.
-    pub fn list_manifest(&self, manifest: &BlobHash, files: &AssetFiles) -> Result<(), ControlError> {
+    /// Lists some of the files of a manifest as used by it.
+    pub fn list_files(&self, manifest: &BlobHash, files: &[BlobHash]) -> Result<(), ControlError> {
         let number: i64 = self
             .0
             .prepare_cached("SELECT number FROM manifests WHERE blob = ?1")?
             .query_row([manifest.as_str()], |row| row.get(0))?;
         let mut insert =
             self.0.prepare_cached("INSERT OR IGNORE INTO manifest_files (file, manifest) VALUES (unhex(?1), ?2)")?;
-        for file in files.values() {
-            insert.execute((file.blob.as_str(), number))?;
+        for file in files {
+            insert.execute((file.as_str(), number))?;
         }
-        self.0.prepare_cached("UPDATE manifests SET listed = 1 WHERE number = ?1")?.execute([number])?;
+        Ok(())
+    }
+
+    /// All files of a manifest are listed.
+    pub fn end_list(&self, manifest: &BlobHash) -> Result<(), ControlError> {
+        self.0.prepare_cached("UPDATE manifests SET listed = 1 WHERE blob = ?1")?.execute([manifest.as_str()])?;
         Ok(())
     }
 

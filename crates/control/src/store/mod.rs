@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use crate::error::ControlError;
 
 pub(crate) use apply::apply;
-pub(crate) use asset::Session;
+pub(crate) use asset::{KnownAsset, Session};
 pub(crate) use worker::WorkerRow;
 
 /// Connections that questions are answered on at once.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use selvedge_fabric::{Change, Embedded, Entry, Fabric, FabricError, Lease, Position, Record, Revision, Wake};
+use selvedge_fabric::{
+    Change, Embedded, Entry, Fabric, FabricError, Identity, Lease, Position, Record, Revision, Wake,
+};
 use selvedge_model::BlobHash;
 
 /// A fabric whose keys cannot be changed while a test refuses it.
@@ -27,6 +29,10 @@ impl Faulty {
 }
 
 impl Fabric for Faulty {
+    fn identity(&self) -> BoxFuture<'_, Result<Identity, FabricError>> {
+        self.inner.identity()
+    }
+
     fn append<'a>(
         &'a self,
         log: &'a str,

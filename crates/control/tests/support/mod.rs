@@ -62,7 +62,10 @@ impl NearestPop for FakePop {
                 let stack = "Error: no\n    at src/index.ts:3:7".to_owned();
                 return Err(StartFailure { message: "Error: no".into(), stack, unavailable: false });
             }
-            Ok(Started { handlers: vec!["fetch".into()], startup_ms: 3 })
+            let says = |word: &str| version.annotations.get("workers/message").is_some_and(|message| message == word);
+            let handlers = if says("handles nothing") || says("entrypoints") { vec![] } else { vec!["fetch".into()] };
+            let entrypoints = if says("entrypoints") { vec!["Rpc".into()] } else { vec![] };
+            Ok(Started { handlers, entrypoints, startup_ms: 3 })
         })
     }
 
@@ -211,7 +214,7 @@ pub fn name(worker: &str) -> WorkerName {
 }
 
 /// As clients hash an asset.
-fn asset_hash(path: &str, content: &str) -> String {
+pub fn asset_hash(path: &str, content: &str) -> String {
     let extension = path.rsplit('.').next().unwrap();
     let hash = blake3::hash(format!("{}{extension}", STANDARD.encode(content)).as_bytes());
     hash.to_hex().chars().take(32).collect()

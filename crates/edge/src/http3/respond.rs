@@ -11,6 +11,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 use crate::body::EdgeBody;
+use crate::stall::{ANSWER_STALL_MAX, PIECE_BYTES_MAX};
 
 /// What concerns one connection of HTTP/1.1, and is malformed here (RFC 9114, section 4.2).
 const CONNECTION_HEADERS: [HeaderName; 5] = [
@@ -21,32 +22,69 @@ const CONNECTION_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Sends a response to a request with this method.
-pub async fn send(
-    stream: &mut RequestStream<h3_quinn::SendStream<Bytes>, Bytes>,
+type Stream = RequestStream<h3_quinn::SendStream<Bytes>, Bytes>;
+
+/// The client takes nothing of what waits to be sent.
+struct Stalled;
+
+/// Sends a response to a request with this method. One of which the client takes nothing for too long ends.
+pub async fn send(stream: &mut Stream, method: &Method, response: Response<EdgeBody>) -> Result<(), StreamError> {
+    match send_all(stream, method, response).await {
+        Ok(sent) => sent,
+        Err(Stalled) => {
+            tracing::debug!("a client took nothing of its answer for {ANSWER_STALL_MAX:?}");
+            stream.stop_stream(Code::H3_REQUEST_CANCELLED);
+            Ok(())
+        }
+    }
+}
+
+async fn taken<T>(sending: impl Future<Output = T>) -> Result<T, Stalled> {
+    tokio::time::timeout(ANSWER_STALL_MAX, sending).await.map_err(|_| Stalled)
+}
+
+async fn send_all(
+    stream: &mut Stream,
     method: &Method,
     response: Response<EdgeBody>,
-) -> Result<(), StreamError> {
+) -> Result<Result<(), StreamError>, Stalled> {
     let (mut parts, body) = response.into_parts();
     let bodiless = method == Method::HEAD || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     complete(&mut parts.headers, if bodiless { None } else { body.size_hint().exact() });
-    stream.send_response(Response::from_parts(parts, ())).await?;
+    if let Err(error) = taken(stream.send_response(Response::from_parts(parts, ()))).await? {
+        return Ok(Err(error));
+    }
     if !bodiless {
         let mut body = pin!(body);
         while let Some(frame) = body.frame().await {
             match frame.map(http_body::Frame::into_data) {
-                Ok(Ok(data)) => stream.send_data(data).await?,
+                Ok(Ok(data)) => {
+                    if let Err(error) = send_data(stream, data).await? {
+                        return Ok(Err(error));
+                    }
+                }
                 // Workers have no trailers.
                 Ok(Err(_)) => {}
                 Err(_) => {
                     // What was sent is not the whole: a clean end would say that it is.
                     stream.stop_stream(Code::H3_INTERNAL_ERROR);
-                    return Ok(());
+                    return Ok(Ok(()));
                 }
             }
         }
     }
-    stream.finish().await
+    taken(stream.finish()).await
+}
+
+/// Sends bytes in pieces, each of which is progress.
+async fn send_data(stream: &mut Stream, mut data: Bytes) -> Result<Result<(), StreamError>, Stalled> {
+    while !data.is_empty() {
+        let piece = data.split_to(data.len().min(PIECE_BYTES_MAX));
+        if let Err(error) = taken(stream.send_data(piece)).await? {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Makes a head what the protocol wants: with a length where it is known, and a date.

@@ -27,7 +27,8 @@ use selvedge_model::BlobHash;
 
 use crate::error::FabricError;
 use crate::fabric::{
-    Change, Entry, Fabric, Lease, NAME_BYTES_MAX, Position, RECORD_BYTES_MAX, Record, Revision, VALUE_BYTES_MAX, Wake,
+    Change, Entry, Fabric, Identity, Lease, NAME_BYTES_MAX, Position, RECORD_BYTES_MAX, Record, Revision,
+    VALUE_BYTES_MAX, Wake,
 };
 
 use blobs::Blobs;
@@ -81,6 +82,15 @@ impl Embedded {
         }))
     }
 
+    /// Brings all that was committed into one file, `fabric.db`, for who ends: what follows it, follows in another file
+    /// again.
+    ///
+    /// # Errors
+    /// [`FabricError::Closed`] if it cannot be asked any more. A log that cannot be emptied stays, and is as good.
+    pub async fn settle(&self) -> Result<(), FabricError> {
+        self.writer.empty_log().await
+    }
+
     async fn append_records(
         &self,
         log: &str,
@@ -126,6 +136,15 @@ impl Embedded {
 }
 
 impl Fabric for Embedded {
+    fn identity(&self) -> BoxFuture<'_, Result<Identity, FabricError>> {
+        Box::pin(self.readers.read(|connection| {
+            let read = |counter| schema::counter(connection, counter);
+            let identity = read("identity").and_then(|id| Ok((id, read("revision")?)));
+            let (id, last) = identity.map_err(FabricError::store("could not say which it is"))?;
+            Ok(Identity { id: format!("{id:016x}"), last: Revision(schema::from_sql(last)) })
+        }))
+    }
+
     fn append<'a>(
         &'a self,
         log: &'a str,

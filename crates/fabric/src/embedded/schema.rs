@@ -45,6 +45,7 @@ pub(super) fn open_for_writing(database: &Path) -> Result<Connection, FabricErro
     if version == 0 {
         make(&connection).map_err(FabricError::store("could not be made"))?;
     }
+    name(&connection).map_err(FabricError::store("could not be given an identity"))?;
     Ok(connection)
 }
 
@@ -58,6 +59,11 @@ pub(super) fn count(connection: &Connection, counter: &str, by: i64) -> rusqlite
     connection
         .prepare_cached("UPDATE counters SET value = value + ?2 WHERE name = ?1 RETURNING value")?
         .query_row((counter, by), |row| row.get(0))
+}
+
+/// What a counter is.
+pub(super) fn counter(connection: &Connection, counter: &str) -> rusqlite::Result<i64> {
+    connection.prepare_cached("SELECT value FROM counters WHERE name = ?1")?.query_row([counter], |row| row.get(0))
 }
 
 /// SQLite's integers are signed; no count of ours comes near the end of them.
@@ -90,6 +96,13 @@ fn make(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
         "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     ))
+}
+
+/// Gives the database a random number of 63 bits, if it has none, that tells it from every other.
+fn name(connection: &Connection) -> rusqlite::Result<()> {
+    let text = "INSERT INTO counters (name, value) SELECT 'identity', random() & 9223372036854775807
+                WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = 'identity')";
+    connection.execute(text, ()).map(drop)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rusqlite::Connection;
@@ -33,6 +34,8 @@ pub(super) struct Writer {
     queue: Option<mpsc::Sender<Queued>>,
     room: Arc<Semaphore>,
     thread: Option<thread::JoinHandle<()>>,
+    /// The write-ahead log is to be emptied before the next command, whatever its length.
+    is_to_empty: Arc<AtomicBool>,
 }
 
 struct WriteAheadLog {
@@ -69,14 +72,22 @@ impl Writer {
     /// Starts the thread. It holds the folder's lock until it has closed the database.
     pub(super) fn start(connection: Connection, gate: Arc<Gate>, lock: Arc<folder::Lock>) -> Result<Self, FabricError> {
         let (queue, waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let is_to_empty = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&is_to_empty);
         let thread = thread::Builder::new().name("fabric-writer".to_owned()).spawn(move || {
-            write(&connection, &gate, waiting);
+            write(&connection, &gate, waiting, &asked);
             drop(connection);
             drop(lock);
         });
         let thread = thread.map_err(FabricError::store("could not start its thread"))?;
         let room = Arc::new(Semaphore::new(BYTES_WAITING_MAX as usize));
-        Ok(Self { queue: Some(queue), room, thread: Some(thread) })
+        Ok(Self { queue: Some(queue), room, thread: Some(thread), is_to_empty })
+    }
+
+    /// Empties the write-ahead log into the database: all that was committed is in one file then.
+    pub(super) async fn empty_log(&self) -> Result<(), FabricError> {
+        self.is_to_empty.store(true, Ordering::Release);
+        self.submit(0, |_| Ok(()), |()| ()).await
     }
 
     /// Does `work` in a transaction; once that is on the disk, and the work succeeded, calls `committed` (even if the
@@ -110,7 +121,7 @@ impl Drop for Writer {
     }
 }
 
-fn write(connection: &Connection, gate: &Gate, mut waiting: mpsc::Receiver<Queued>) {
+fn write(connection: &Connection, gate: &Gate, mut waiting: mpsc::Receiver<Queued>, is_to_empty: &AtomicBool) {
     let mut log = WriteAheadLog::of(connection);
     let mut group = Vec::with_capacity(GROUP_COMMANDS_MAX);
     while let Some(first) = waiting.blocking_recv() {
@@ -119,6 +130,9 @@ fn write(connection: &Connection, gate: &Gate, mut waiting: mpsc::Receiver<Queue
             && let Ok(next) = waiting.try_recv()
         {
             group.push(next);
+        }
+        if is_to_empty.swap(false, Ordering::AcqRel) {
+            log.empty(connection, gate);
         }
         finish(connection, &mut group);
         log.keep_short(connection, gate);
@@ -172,26 +186,33 @@ impl WriteAheadLog {
         Self { path, bytes_max: WAL_BYTES_MAX }
     }
 
+    /// How long it is; none where that is not known.
+    fn bytes(&self) -> u64 {
+        self.path.as_ref().and_then(|path| fs::metadata(path).ok()).map_or(0, |file| file.len())
+    }
+
     fn keep_short(&mut self, connection: &Connection, gate: &Gate) {
-        let Some(bytes) = self.path.as_ref().and_then(|path| fs::metadata(path).ok()).map(|file| file.len()) else {
-            return;
-        };
-        if bytes <= self.bytes_max {
-            return;
+        let bytes = self.bytes();
+        if bytes > self.bytes_max {
+            self.empty(connection, gate);
         }
+    }
+
+    fn empty(&mut self, connection: &Connection, gate: &Gate) {
         let closed = gate.close();
         let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, bool>(0));
         drop(closed);
         match emptied {
             Ok(false) => self.bytes_max = WAL_BYTES_MAX,
             // Not by anything of this process.
-            Ok(true) => self.put_off(bytes, "another program reads the database"),
-            Err(error) => self.put_off(bytes, &error.to_string()),
+            Ok(true) => self.put_off("another program reads the database"),
+            Err(error) => self.put_off(&error.to_string()),
         }
     }
 
     /// It grows on, and is tried again when it has grown as much again.
-    fn put_off(&mut self, bytes: u64, reason: &str) {
+    fn put_off(&mut self, reason: &str) {
+        let bytes = self.bytes();
         tracing::warn!(bytes, reason, "the fabric's write-ahead log could not be emptied");
         self.bytes_max = bytes.saturating_add(WAL_BYTES_MAX);
     }

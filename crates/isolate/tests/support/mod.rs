@@ -137,7 +137,7 @@ impl Edge {
         let loaded = loop {
             match edge.next() {
                 Event::Ready(bytes) => break Ready::decode(bytes).unwrap().loaded,
-                Event::Log { .. } => {}
+                Event::Log { .. } | Event::Memory { .. } => {}
                 event => panic!("{event:?}"),
             }
         };
@@ -174,7 +174,7 @@ impl Edge {
                     let meta = (self.world)(&head);
                     mux.respond(stream, format!("200\n\n{meta}").as_bytes(), Bytes::new(), true, true);
                 }
-                Event::Reset { .. } => {}
+                Event::Reset { .. } | Event::Memory { .. } => {}
                 event => panic!("{event:?}"),
             }
         };

@@ -22,7 +22,7 @@ const JSONC: &str = r#"{
     "directory": "./public", "binding": "ASSETS", "html_handling": "drop-trailing-slash",
     "not_found_handling": "404-page", "run_worker_first": ["/api/*", "!/api/docs/*"],
   },
-  "limits": { "cpu_ms": 50, "subrequests": 20, "wall_ms": 5000, "memory_mb": 64, "startup_ms": 400,
+  "limits": { "cpu_ms": 50, "subrequests": 20, "wall_ms": 5000, "wait_until_ms": 700, "memory_mb": 64, "startup_ms": 400,
               "connections": 3, "request_body_mb": 2, "response_headers_kb": 16, "log_kb": 8 },
   "rules": [{ "type": "Text", "globs": ["**/*.md"], "fallthrough": true }],
   "no_bundle": false, "minify": true, "keep_names": false,
@@ -85,6 +85,7 @@ run_worker_first = ["/api/*", "!/api/docs/*"]
 cpu_ms = 50
 subrequests = 20
 wall_ms = 5_000
+wait_until_ms = 700
 memory_mb = 0x40
 startup_ms = 400.0
 connections = 3
@@ -199,6 +200,7 @@ fn assets_limits_and_bundling_are_read_in_each_format() {
         assert_eq!(project.limits.cpu, Some(Duration::from_millis(50)));
         assert_eq!(project.limits.subrequests, Some(20));
         assert_eq!(project.limits.wall, Some(Duration::from_secs(5)));
+        assert_eq!(project.limits.wait_until, Some(Duration::from_millis(700)));
         assert_eq!(project.limits.memory_bytes, Some(64 << 20));
         assert_eq!(project.limits.startup, Some(Duration::from_millis(400)));
         assert_eq!(project.limits.connections, Some(3));

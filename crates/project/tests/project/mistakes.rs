@@ -264,6 +264,21 @@ fn paths_may_reach_the_rest_of_the_repository() {
 }
 
 #[test]
+fn assets_may_lie_where_a_build_puts_them_and_nowhere_else() {
+    let folder = Folder::new().folder("dist/client").folder("dist/.keys").folder("other").folder("dist/worker");
+    let config = |directory: &str| format!("[assets]\ndirectory = {directory:?}");
+    let folder = folder.file("dist/worker/wrangler.toml", &config("../client"));
+    let worker = folder.path("dist/worker");
+    assert_eq!(load(&worker, None).unwrap().assets.unwrap().directory, folder.path("dist/client"));
+    std::os::unix::fs::symlink("../other", folder.path("dist/link")).unwrap();
+    for directory in ["..", "../.keys", "../../other", "../link", "/"] {
+        fs::write(worker.join("wrangler.toml"), config(directory)).unwrap();
+        let message = load(&worker, None).unwrap_err().to_string();
+        assert!(message.contains("which leads out of"), "{directory}: {message}");
+    }
+}
+
+#[test]
 fn links_inside_the_project_are_followed() {
     let folder = Folder::toml("main = 'link.js'").link("link.js", "index.js");
     assert_eq!(folder.load().main, Some(folder.path("index.js")));

@@ -17,21 +17,29 @@ function errorClass(name) {
 
 const errors = {
   AddrInUse: errorClass("AddrInUse"),
+  AddrNotAvailable: errorClass("AddrNotAvailable"),
   AlreadyExists: errorClass("AlreadyExists"),
   BadResource: core.BadResource,
   BrokenPipe: errorClass("BrokenPipe"),
   Busy: errorClass("Busy"),
+  ConnectionAborted: errorClass("ConnectionAborted"),
   ConnectionRefused: errorClass("ConnectionRefused"),
+  ConnectionReset: errorClass("ConnectionReset"),
   FilesystemLoop: errorClass("FilesystemLoop"),
   Interrupted: core.Interrupted,
   InvalidData: errorClass("InvalidData"),
   IsADirectory: errorClass("IsADirectory"),
+  NetworkUnreachable: errorClass("NetworkUnreachable"),
   NotADirectory: errorClass("NotADirectory"),
   NotCapable: core.NotCapable,
+  NotConnected: errorClass("NotConnected"),
   NotFound: errorClass("NotFound"),
   NotSupported: errorClass("NotSupported"),
   PermissionDenied: errorClass("PermissionDenied"),
   TimedOut: errorClass("TimedOut"),
+  UnexpectedEof: errorClass("UnexpectedEof"),
+  WouldBlock: errorClass("WouldBlock"),
+  WriteZero: errorClass("WriteZero"),
 };
 
 // === environment ===

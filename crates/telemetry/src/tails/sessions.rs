@@ -1,8 +1,8 @@
 //! The tails that are open, and what they are sent.
 //!
-//! A session is over when it is closed, when its client goes, when no client came within [`CONNECT_TIME_MAX`], and at the
-//! latest after [`SESSION_TIME_MAX`]. No timer is needed for that: sessions that are over are taken out when another is
-//! opened, or when an event of their worker ends.
+//! A session is over when it is closed, when its client goes, when no client came within [`CONNECT_TIME_MAX`], when the
+//! token that opened it expires, and at the latest after [`SESSION_TIME_MAX`]. No timer is needed for that: sessions that
+//! are over are taken out when another is opened, or when an event of their worker ends.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -68,6 +68,8 @@ struct Session {
     /// Who opened it: the id of a token.
     owner: String,
     opened: Instant,
+    /// How long it may be open.
+    time_max: Duration,
     connected: AtomicBool,
     queue: Queue,
 }
@@ -89,12 +91,19 @@ impl Tails {
         Self::default()
     }
 
-    /// Opens a tail of a worker for `owner`, who may be told to leave. What happens from now on waits for whoever connects.
+    /// Opens a tail of a worker for `owner`, who may be told to leave, and who has `left` at most. What happens from now on
+    /// waits for whoever connects.
     ///
     /// # Errors
     /// If there are too many.
-    pub fn open(&self, worker: WorkerKey, filters: Filters, owner: &str) -> Result<TailSession, TailError> {
-        self.open_at(worker, filters, owner, Instant::now())
+    pub fn open(
+        &self,
+        worker: WorkerKey,
+        filters: Filters,
+        owner: &str,
+        left: Option<Duration>,
+    ) -> Result<TailSession, TailError> {
+        self.open_at(worker, filters, owner, left, Instant::now())
     }
 
     /// Whether anybody watches a worker's events: nothing need be recorded of them otherwise.
@@ -152,10 +161,12 @@ impl Tails {
         worker: WorkerKey,
         filters: Filters,
         owner: &str,
+        left: Option<Duration>,
         now: Instant,
     ) -> Result<TailSession, TailError> {
         let id = random_id()?;
-        let expires = SystemTime::now() + SESSION_TIME_MAX;
+        let time_max = left.map_or(SESSION_TIME_MAX, |left| left.min(SESSION_TIME_MAX));
+        let expires = SystemTime::now() + time_max;
         let since_1970 = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let expires_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
         let shown = TailSession { id, worker, expires_ms };
@@ -164,6 +175,7 @@ impl Tails {
             filters,
             owner: owner.to_owned(),
             opened: now,
+            time_max,
             connected: AtomicBool::new(false),
             queue: Queue::default(),
         };
@@ -279,7 +291,7 @@ impl Sessions {
 impl Session {
     fn is_expired(&self, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.opened);
-        age >= SESSION_TIME_MAX || (age >= CONNECT_TIME_MAX && !self.connected.load(Ordering::Acquire))
+        age >= self.time_max || (age >= CONNECT_TIME_MAX && !self.connected.load(Ordering::Acquire))
     }
 }
 
@@ -288,7 +300,7 @@ impl Session {
 impl TailMessages {
     /// The next message, a JSON object, once there is one. None: the session is over.
     pub async fn next(&mut self) -> Option<Arc<str>> {
-        let end = tokio::time::Instant::from_std(self.session.opened + SESSION_TIME_MAX);
+        let end = tokio::time::Instant::from_std(self.session.opened + self.session.time_max);
         tokio::time::timeout_at(end, self.session.queue.next()).await.unwrap_or(None)
     }
 }
@@ -374,12 +386,12 @@ pub(super) mod tests {
         tails.publish(&fetch());
 
         let posts = Filters::parse(&json!([{"method": ["POST"]}]), "192.0.2.7".parse().unwrap()).unwrap();
-        let all = tails.open(loom(), Filters::default(), "token").unwrap();
-        let none = tails.open(loom(), posts, "token").unwrap();
-        let other = tails.open(key("shuttle"), Filters::default(), "token").unwrap();
+        let all = tails.open(loom(), Filters::default(), "token", None).unwrap();
+        let none = tails.open(loom(), posts, "token", None).unwrap();
+        let other = tails.open(key("shuttle"), Filters::default(), "token", None).unwrap();
         let mut same_name = loom();
         same_name.account = "f".repeat(32).parse().unwrap();
-        let elsewhere = tails.open(same_name, Filters::default(), "token").unwrap();
+        let elsewhere = tails.open(same_name, Filters::default(), "token", None).unwrap();
         assert!(tails.wants(&loom()));
         assert!(!tails.wants(&key("idle")));
         assert_eq!(tails.sessions(&loom()), [all.clone(), none.clone()]);
@@ -401,7 +413,7 @@ pub(super) mod tests {
     #[test]
     fn an_event_is_serialised_once_for_all() {
         let tails = Tails::new();
-        let ids: Vec<_> = (0..3).map(|_| tails.open(loom(), Filters::default(), "token").unwrap().id).collect();
+        let ids: Vec<_> = (0..3).map(|_| tails.open(loom(), Filters::default(), "token", None).unwrap().id).collect();
         tails.publish(&fetch());
         let sessions = tails.0.sessions.read();
         let messages: Vec<_> = ids.iter().map(|id| sessions.by_id[id].queue.first().unwrap()).collect();
@@ -412,8 +424,8 @@ pub(super) mod tests {
     fn ids_cannot_be_guessed() {
         let tails = Tails::new();
         let (one, other) = (
-            tails.open(loom(), Filters::default(), "token").unwrap(),
-            tails.open(loom(), Filters::default(), "token").unwrap(),
+            tails.open(loom(), Filters::default(), "token", None).unwrap(),
+            tails.open(loom(), Filters::default(), "token", None).unwrap(),
         );
         assert_ne!(one.id, other.id);
         assert_eq!(one.id.len(), 2 * ID_BYTES);
@@ -425,7 +437,7 @@ pub(super) mod tests {
     #[test]
     fn one_client_has_a_tail_and_the_tail_ends_with_it() {
         let tails = Tails::new();
-        let session = tails.open(loom(), Filters::default(), "token").unwrap();
+        let session = tails.open(loom(), Filters::default(), "token", None).unwrap();
         let messages = tails.connect(&session.id).unwrap();
         assert!(tails.connect(&session.id).is_none());
         drop(messages);
@@ -438,8 +450,8 @@ pub(super) mod tests {
     #[tokio::test]
     async fn tails_end_with_the_token_that_opened_them() {
         let tails = Tails::new();
-        let gone = tails.open(loom(), Filters::default(), "revoked").unwrap();
-        let kept = tails.open(loom(), Filters::default(), "other").unwrap();
+        let gone = tails.open(loom(), Filters::default(), "revoked", None).unwrap();
+        let kept = tails.open(loom(), Filters::default(), "other", None).unwrap();
         let mut messages = tails.connect(&gone.id).unwrap();
         tails.close_of("revoked");
         assert_eq!(messages.next().await, None);
@@ -450,7 +462,7 @@ pub(super) mod tests {
     #[test]
     fn a_tail_that_nobody_connects_to_is_over_after_a_minute() {
         let (tails, opened) = (Tails::new(), Instant::now());
-        let session = tails.open_at(loom(), Filters::default(), "token", opened).unwrap();
+        let session = tails.open_at(loom(), Filters::default(), "token", None, opened).unwrap();
         tails.publish_at(&fetch(), opened + Duration::from_secs(59));
         assert!(tails.wants(&loom()));
         assert!(tails.connect_at(&session.id, opened + Duration::from_secs(60)).is_none());
@@ -463,7 +475,7 @@ pub(super) mod tests {
     async fn a_tail_is_over_after_six_hours() {
         let tails = Tails::new();
         let opened = Instant::now();
-        let session = tails.open_at(loom(), Filters::default(), "token", opened).unwrap();
+        let session = tails.open_at(loom(), Filters::default(), "token", None, opened).unwrap();
         let mut messages = tails.connect_at(&session.id, opened).unwrap();
         tails.publish_at(&fetch(), opened + SESSION_TIME_MAX - Duration::from_secs(1));
         assert!(messages.next().await.is_some());
@@ -472,12 +484,25 @@ pub(super) mod tests {
         assert!(!tails.wants(&loom()));
     }
 
+    #[tokio::test]
+    async fn a_tail_is_over_when_its_token_expires() {
+        let (tails, opened, left) = (Tails::new(), Instant::now(), Duration::from_secs(90));
+        let session = tails.open_at(loom(), Filters::default(), "token", Some(left), opened).unwrap();
+        let forever = tails.open_at(loom(), Filters::default(), "token", Some(Duration::MAX), opened).unwrap();
+        assert!(session.expires_ms < forever.expires_ms);
+        let mut messages = tails.connect_at(&session.id, opened).unwrap();
+        tails.publish_at(&fetch(), opened + left - Duration::from_secs(1));
+        assert!(messages.next().await.is_some());
+        tails.publish_at(&fetch(), opened + left);
+        assert_eq!(messages.next().await, None);
+    }
+
     #[test]
     fn tails_are_bounded_for_each_worker_and_in_all() {
         let (tails, opened) = (Tails::new(), Instant::now());
         let open_of = |account: usize, worker: &str, at: Instant| {
             let account = format!("{account:032x}").parse().unwrap();
-            tails.open_at(WorkerKey::new(account, worker.parse().unwrap()), Filters::default(), "token", at)
+            tails.open_at(WorkerKey::new(account, worker.parse().unwrap()), Filters::default(), "token", None, at)
         };
         let open = |worker: &str, at: Instant| open_of(0, worker, at);
         for _ in 0..WORKER_SESSIONS_MAX {

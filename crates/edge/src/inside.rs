@@ -1,0 +1,67 @@
+//! What workers fetch of hosts that are served here: it goes to the worker that answers there, not by the network, where
+//! this machine's own addresses are closed to workers.
+//!
+//! It is routed and answered as a client's request. Of the calls that one request may make it is one.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use http::{Request, Response, StatusCode, Uri, header};
+use http_body_util::BodyExt;
+use selvedge_outbound::{Answering, Inside, InsideBody};
+
+use crate::body::EdgeBody;
+use crate::calls::Calls;
+use crate::client_body::ClientBody;
+use crate::edge::Edge;
+use crate::pages;
+use crate::requests::{self, Inquiry, TlsTerms};
+
+/// The client's address in a request that a worker makes, as on the platform:
+/// <https://developers.cloudflare.com/fundamentals/reference/http-headers/#cf-connecting-ip-in-worker-subrequests>.
+const WORKER: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2a06, 0x98c0, 0x3600, 0, 0, 0, 0, 0x103));
+
+/// The hosts that an edge serves, for one of its events.
+pub struct Here<'a> {
+    pub edge: &'a Arc<Edge>,
+    pub calls: &'a Arc<Calls>,
+}
+
+impl Inside for Here<'_> {
+    fn serves(&self, uri: &Uri) -> bool {
+        let (Some(scheme), Some(host)) = (scheme_of(uri), uri.host()) else {
+            return false;
+        };
+        let port = uri.port_u16();
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        port.is_none_or(|port| self.edge.listens(scheme, port))
+            && self.edge.serves(scheme, &host.trim_end_matches('.').to_ascii_lowercase(), target)
+    }
+
+    fn answer(&self, request: Request<InsideBody>) -> Answering<'_> {
+        let (edge, calls) = (Arc::clone(self.edge), Arc::clone(self.calls));
+        Box::pin(async move { answer(edge, calls, request).await.map(BodyExt::boxed_unsync) })
+    }
+}
+
+async fn answer(edge: Arc<Edge>, calls: Arc<Calls>, request: Request<InsideBody>) -> Response<EdgeBody> {
+    let (mut parts, body) = request.into_parts();
+    if let Err(error) = calls.call() {
+        return pages::plain(&parts.headers, StatusCode::LOOP_DETECTED, "too_many_calls", &error.to_string());
+    }
+    let scheme = scheme_of(&parts.uri).unwrap_or("http");
+    // What the network asks of codings is not asked here.
+    parts.headers.remove(header::ACCEPT_ENCODING);
+    parts.extensions.insert(calls);
+    let body = ClientBody::inside(body);
+    let inquiry = Inquiry { parts, body, upgrade: None, scheme, tls: TlsTerms::default(), client: WORKER };
+    requests::serve(edge, inquiry).await
+}
+
+fn scheme_of(uri: &Uri) -> Option<&'static str> {
+    match uri.scheme_str()? {
+        "http" => Some("http"),
+        "https" => Some("https"),
+        _ => None,
+    }
+}
