@@ -32,6 +32,9 @@ const JSON_TIME_MAX: Duration = Duration::from_secs(30);
 /// How much memory is taken at once for a body that comes, in bytes: 16 KiB.
 const CHARGE_BYTES: usize = 16 * 1024;
 
+/// When a body that lost its turn is worth sending again, in seconds.
+const CONTENDED_RETRY_AFTER_S: u64 = 5;
+
 /// How fast a body must come.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -67,8 +70,15 @@ pub enum BodyError {
 impl From<&BodyError> for ApiError {
     fn from(error: &BodyError) -> Self {
         match error {
-            BodyError::Slow { .. } | BodyError::Long { .. } | BodyError::Contended { .. } => {
+            BodyError::Slow { .. } | BodyError::Long { .. } => {
                 Self::new(StatusCode::REQUEST_TIMEOUT, code::TOO_SLOW, error.to_string())
+            }
+            // At another time the same body is taken, as slowly as it comes: clients send it again by themselves.
+            BodyError::Contended { .. } => {
+                let message = format!("{error}; send it again, in a while or by a faster network");
+                let mut refused = Self::new(StatusCode::SERVICE_UNAVAILABLE, code::TOO_SLOW, message);
+                refused.retry_after_s = Some(CONTENDED_RETRY_AFTER_S);
+                refused
             }
             BodyError::Broken(source) => Self::bad_body(format!("{error}: {source}; send it again, whole")),
         }

@@ -55,9 +55,9 @@ impl Memory {
         Self { what, all, share_units: share_bytes_max / UNIT_BYTES, shares: Mutex::default() }
     }
 
-    /// Takes memory, if there is some.
+    /// Takes memory, if there is some. What is more than a sharer's part takes all of it: it would never be had otherwise.
     pub fn take(&self, sharer: &Sharer, bytes: usize) -> Result<Held, ApiError> {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES).min(self.share_units)).unwrap_or(u32::MAX);
         let own = self.of(sharer).try_acquire_many_owned(units).map_err(|_| {
             let whose = match sharer {
                 Sharer::Account(_) => "this account",
@@ -139,6 +139,18 @@ mod tests {
         assert!(memory.take(&third, 1).is_ok());
         assert!(memory.take(&account("4"), 1).is_ok());
         assert_eq!(memory.shares.lock().len(), 1, "nothing is kept of who holds nothing");
+    }
+
+    #[test]
+    fn what_is_more_than_a_part_is_had_by_who_holds_nothing_else() {
+        let memory = Memory::new("answers", 4 * UNIT_BYTES, 2 * UNIT_BYTES);
+        let small = memory.take(&account("1"), 1).unwrap();
+        assert!(memory.take(&account("1"), 3 * UNIT_BYTES).is_err());
+        drop(small);
+        let large = memory.take(&account("1"), 3 * UNIT_BYTES).unwrap();
+        assert!(memory.take(&account("1"), 1).is_err());
+        assert!(memory.take(&account("2"), 2 * UNIT_BYTES).is_ok());
+        drop(large);
     }
 
     #[tokio::test]

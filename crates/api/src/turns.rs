@@ -21,10 +21,13 @@ use tokio::time::{Instant, Sleep};
 use crate::body::BodyError;
 use crate::error::ApiError;
 
-/// How long a request waits for others of its own account: a client may send several parts of one upload at once.
-const ACCOUNT_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a request waits for others of its own account: a client may send several parts of one upload at once, over a
+/// network that takes minutes for each. wrangler sends three, and gives an answer 300 s.
+const ACCOUNT_WAIT_MAX: Duration = Duration::from_secs(240);
 /// How long a request waits for those of other accounts.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// When it is worth trying again after that, in seconds: clients do not sleep for long, and the next try waits too.
+const RETRY_AFTER_S: u64 = 10;
 /// How many bytes a second must have come of a body while others wait for its turn: 256 KiB.
 const CONTENDED_BYTES_PER_S: u64 = 256 * 1024;
 /// How long a body may be waited for before that is asked of it.
@@ -83,7 +86,7 @@ impl Turns {
         let (of_account, of_all) = (self.of(account), Arc::clone(&self.all));
         let refused = || {
             let message = format!("too many {} are under way; try again", self.what);
-            ApiError::too_many(message, WAIT_MAX.as_secs())
+            ApiError::too_many(message, RETRY_AFTER_S)
         };
         // The account's own first: who has too many waits without taking a place that others could have.
         let Ok(Ok(of_account)) = tokio::time::timeout(ACCOUNT_WAIT_MAX, of_account.acquire_owned()).await else {
@@ -214,6 +217,15 @@ mod tests {
         let enough = CONTENDED_GRACE.as_secs() * CONTENDED_BYTES_PER_S;
         assert!(!is_slow(enough, CONTENDED_GRACE));
         assert!(is_slow(enough, CONTENDED_GRACE * 2));
+    }
+
+    #[test]
+    fn who_lost_a_turn_is_told_to_send_the_body_again() {
+        let error = BodyError::Contended { got: 1, waited: CONTENDED_GRACE, bytes_per_s: CONTENDED_BYTES_PER_S };
+        let refused = ApiError::from(&error);
+        assert_eq!(refused.status, http::StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.retry_after_s.is_some());
+        assert!(refused.message.contains("send it again"), "{}", refused.message);
     }
 
     #[tokio::test]

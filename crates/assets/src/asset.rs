@@ -297,8 +297,8 @@ impl Asset {
             return Ok(encoded.clone());
         }
         let encoded = coding.encode_all(content.clone()).await?;
-        let is_room = memory.reserve(encoded.len());
-        slot.get_or_init(|| is_room.then(|| encoded.clone()));
+        // Inside, because others may have compressed it meanwhile, and one of them alone takes memory for it.
+        slot.get_or_init(|| memory.reserve(encoded.len()).then(|| encoded.clone()));
         Ok(Some(encoded))
     }
 

@@ -19,6 +19,9 @@ const DEPTH_MAX: usize = 64;
 /// Folders that hold no modules of a worker.
 const SKIPPED: [&str; 3] = ["node_modules", ".git", ".wrangler"];
 
+/// Files of secrets, which no rule is meant for, however wide; with more after a dot, those of an environment.
+const PRIVATE: [&str; 2] = [".dev.vars", ".env"];
+
 /// The files that the rules match below the folder of a worker's modules.
 #[derive(Debug, Default)]
 pub(crate) struct Additional {
@@ -28,7 +31,7 @@ pub(crate) struct Additional {
     pub(crate) files: BTreeMap<PathBuf, (String, ModuleKind)>,
 }
 
-/// Reads what the rules match, but for the entry and what is called as the main module is.
+/// Reads what the rules match, but for the entry, what is called as the main module is, and what is private.
 pub(crate) fn find(options: &BundleOptions, entry: &Path, main: &str) -> Result<Additional, BundleError> {
     let folder = options.modules_folder(entry);
     let rules = Rules::new(&options.rules);
@@ -38,7 +41,7 @@ pub(crate) fn find(options: &BundleOptions, entry: &Path, main: &str) -> Result<
         let Some(kind) = rules.kind_of_path(&name) else {
             continue;
         };
-        if path == entry || name == main {
+        if path == entry || name == main || is_private(&name) {
             continue;
         }
         let body = read(&path, left_bytes)?;
@@ -47,6 +50,12 @@ pub(crate) fn find(options: &BundleOptions, entry: &Path, main: &str) -> Result<
         found.modules.push(Module { name, kind, body, source_map: None });
     }
     Ok(found)
+}
+
+fn is_private(name: &str) -> bool {
+    let file_name = name.rsplit('/').next().unwrap_or(name);
+    let more = PRIVATE.iter().find_map(|private| file_name.strip_prefix(private));
+    more.is_some_and(|more| more.is_empty() || more.starts_with('.'))
 }
 
 /// Every file below `folder`, by its path from there.
@@ -82,4 +91,19 @@ pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<Bytes, BundleError> {
         return Err(BundleError::TooLarge { actual_bytes, max_bytes });
     }
     std::fs::read(path).map(Bytes::from).map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_secrets_are_no_modules() {
+        for name in [".env", ".env.local", "a/.dev.vars", ".dev.vars.staging"] {
+            assert!(is_private(name), "{name}");
+        }
+        for name in [".envrc", "a.env", ".env/a.txt", "dev.vars"] {
+            assert!(!is_private(name), "{name}");
+        }
+    }
 }

@@ -84,7 +84,7 @@ struct Finder {
 /// Replaces the computed imports of a file. `fits` says which other files, by path, can be imported.
 pub(crate) fn expand(source: &Source<'_>, reader: &Reader, fits: impl Fn(&str) -> bool) -> Expanded {
     let mut expanded = Expanded::default();
-    if !source.code.contains("import(") {
+    if !may_import(source.code) {
         return expanded;
     }
     let allocator = Allocator::default();
@@ -111,7 +111,10 @@ pub(crate) fn expand(source: &Source<'_>, reader: &Reader, fits: impl Fn(&str) -
         };
         let name = format!("__selvedge_import_{index}");
         code.push_str(text((end, found.whole.0)));
-        let _ = write!(code, "{name}({})", text(found.specifier));
+        // What stood around the specifier may have been lines of their own.
+        let lines = |text: &str| "\n".repeat(text.matches('\n').count());
+        let after = text((found.specifier.1, found.whole.1));
+        let _ = write!(code, "{name}({}{}{})", lines(before), text(found.specifier), lines(after));
         end = found.whole.1;
         functions.push_str(&function(&name, &files, source.finds_modules));
     }
@@ -123,6 +126,14 @@ pub(crate) fn expand(source: &Source<'_>, reader: &Reader, fits: impl Fn(&str) -
         expanded.code = Some(code);
     }
     expanded
+}
+
+/// Whether a dynamic import is possible at all: most files have none, and need not be parsed for it.
+fn may_import(code: &str) -> bool {
+    code.match_indices("import").any(|(at, word)| {
+        let rest = code.get(at + word.len()..).unwrap_or_default().trim_start();
+        ["(", "/*", "//"].iter().any(|start| rest.starts_with(start))
+    })
 }
 
 /// The specifiers of the files that a computed one can mean.
@@ -189,7 +200,8 @@ fn escaped(text: &str) -> String {
 
 /// The function that an import becomes a call of, on one line.
 fn function(name: &str, files: &[String], finds_modules: bool) -> String {
-    let mut text = format!("function {name}(path) {{ switch (String(path)) {{ ");
+    // The file may have a `String` of its own.
+    let mut text = format!("function {name}(path) {{ switch (`${{path}}`) {{ ");
     for file in files {
         // Names of files are printed as JavaScript has them: Rust's own escapes are others.
         let literal = literal(file);
@@ -339,6 +351,18 @@ mod tests {
         assert!(parts("'./a.js'").is_empty());
         assert!(parts("`./a.js`").is_empty());
         assert_eq!(glob_of("'./a' + '.js'").as_deref(), Some("a.js"));
+    }
+
+    #[test]
+    fn an_import_of_several_lines_leaves_those_below_it_in_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.js"), "").unwrap();
+        let path = folder.path().join("index.js");
+        let code = "const m = import (\n  // one of ours\n  `./${name}.js`,\n);\nthrow 1;\n";
+        let source = Source { path: &path, code, syntax: SourceType::mjs(), finds_modules: false, own: true };
+        let expanded = expand(&source, &Reader::new(folder.path().to_path_buf()), |_| false).code.unwrap();
+        assert!(expanded.contains("case \"./a.js\": return import(\"./a.js\");"), "{expanded}");
+        assert_eq!(expanded.lines().position(|line| line == "throw 1;"), Some(4), "{expanded}");
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Held {
     }
 
     /// Waits until the answer is cut off.
-    fn is_cut_off(mut self) {
+    fn until_cut_off(mut self) {
         while self.read() {}
     }
 }
@@ -125,7 +125,7 @@ fn an_account_whose_workers_hold_all_isolates_gives_way_to_one_that_has_none() {
     // Its longest busy one ends for who has none.
     let answer = shared.up.get("ours", "/");
     assert_eq!((answer.status, answer.text().as_str()), (200, "well"), "{}", answer.text());
-    held.remove(0).is_cut_off();
+    held.remove(0).until_cut_off();
     assert!(held.iter_mut().all(|held| held.read()), "more were ended than had to be");
 }
 
@@ -145,7 +145,7 @@ fn an_account_whose_workers_hold_all_memory_gives_way_and_its_neighbour_notices_
         let first = first.clone();
         // Who waits for the first takes no other.
         std::thread::spawn(move || {
-            held.is_cut_off();
+            held.until_cut_off();
             let _ = first.send(());
         });
     }

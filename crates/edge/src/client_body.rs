@@ -97,6 +97,10 @@ impl Body for ClientBody {
             Source::Inside(body) => Pin::new(body.get_mut()).poll_frame(cx).map_err(ClientBodyError::Inside),
         };
         if polled.is_pending() {
+            // A worker takes the time that its own event has, as it does between workers.
+            if matches!(this.source, Source::Inside(_)) {
+                return Poll::Pending;
+            }
             ready!(this.stall.poll_over(cx));
             this.stall.moved();
             return Poll::Ready(Some(Err(ClientBodyError::Stalled)));

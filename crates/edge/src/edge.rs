@@ -365,10 +365,10 @@ impl Edge {
         self.table.read().site(key).cloned()
     }
 
-    /// Whether a worker answers at a host, in lower case and without a port, because the host was given to it: not the one
-    /// that answers where nobody else does.
-    pub(crate) fn serves(&self, scheme: &str, host: &str, target: &str) -> bool {
-        self.table.read().serves(scheme, host, target)
+    /// Whether a worker answers what an account asks at a host, in lower case and without a port, because the host was given
+    /// to it: not the one that answers where nobody else does, nor another account's on a domain that it named.
+    pub(crate) fn serves(&self, account: &AccountId, scheme: &str, host: &str, target: &str) -> bool {
+        self.table.read().serves(account, scheme, host, target)
     }
 
     /// It listens there from now on.

@@ -1,13 +1,15 @@
 //! What workers fetch of hosts that are served here: it goes to the worker that answers there, not by the network, where
 //! this machine's own addresses are closed to workers.
 //!
-//! It is routed and answered as a client's request. Of the calls that one request may make it is one.
+//! It is routed and answered as a client's request. Of the calls that one request may make it is one. Routes and custom
+//! domains count for workers of their own account alone: nobody checks whose a domain is that an account names.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
+use selvedge_model::AccountId;
 use selvedge_outbound::{Answering, Inside, InsideBody};
 
 use crate::body::EdgeBody;
@@ -24,6 +26,8 @@ const WORKER: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2a06, 0x98c0, 0x3600, 0, 0, 0,
 /// The hosts that an edge serves, for one of its events.
 pub struct Here<'a> {
     pub edge: &'a Arc<Edge>,
+    /// Whose worker asks.
+    pub account: &'a AccountId,
     pub calls: &'a Arc<Calls>,
 }
 
@@ -32,10 +36,10 @@ impl Inside for Here<'_> {
         let (Some(scheme), Some(host)) = (scheme_of(uri), uri.host()) else {
             return false;
         };
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
         let port = uri.port_u16();
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        port.is_none_or(|port| self.edge.listens(scheme, port))
-            && self.edge.serves(scheme, &host.trim_end_matches('.').to_ascii_lowercase(), target)
+        port.is_none_or(|port| self.edge.listens(scheme, port)) && self.edge.serves(self.account, scheme, &host, target)
     }
 
     fn answer(&self, request: Request<InsideBody>) -> Answering<'_> {

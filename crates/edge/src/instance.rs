@@ -294,11 +294,12 @@ impl Instance {
                 events.clear();
             }
             drop(events);
-            let left_behind = self.left_behind.load(Ordering::Acquire);
-            if (left_behind || !self.is_live()) && self.in_flight() == 0 {
-                if left_behind {
-                    self.condemned.store(true, Ordering::Release);
-                }
+            if self.left_behind.load(Ordering::Acquire) && self.in_flight() == 0 {
+                self.condemned.store(true, Ordering::Release);
+                self.retired.store(true, Ordering::Release);
+            }
+            // Seen again: an event may have begun before it was retired, and that one is the last then.
+            if !self.is_live() && self.in_flight() == 0 {
                 self.close();
             }
         }

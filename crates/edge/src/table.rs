@@ -267,10 +267,14 @@ impl Table {
         }
     }
 
-    /// Whether what is found there was given this host, as a route, a custom domain or a name below the domain.
-    pub fn serves(&self, scheme: &str, host: &str, target: &str) -> bool {
-        let routed = self.routed(scheme, host, target).is_some_and(|key| self.sites.contains_key(key));
-        routed || (self.label_of(host).is_some() && !matches!(self.find(scheme, host, target), Found::Nothing))
+    /// Whether what is found there was given this host: as a name below the domain, or as a route or a custom domain of
+    /// `account`. Whoever names a domain first holds it, though it may be somebody else's: what other accounts send there,
+    /// their credentials with it, goes to where DNS says.
+    pub fn serves(&self, account: &AccountId, scheme: &str, host: &str, target: &str) -> bool {
+        match self.routed(scheme, host, target).filter(|key| self.sites.contains_key(*key)) {
+            Some(key) => key.account == *account,
+            None => self.label_of(host).is_some() && !matches!(self.find(scheme, host, target), Found::Nothing),
+        }
     }
 
     /// Whether somebody gave this host to a worker. The previews of single versions are not among them: whether there is
@@ -579,7 +583,7 @@ mod tests {
             ("localhost", "nothing"),
         ] {
             assert_eq!(at(&table, &format!("http://{host}/")), expected, "{host}");
-            assert_eq!(table.serves("http", host, "/"), expected != "nothing", "{host}");
+            assert_eq!(table.serves(&AccountId::local(), "http", host, "/"), expected != "nothing", "{host}");
         }
     }
 
@@ -592,15 +596,17 @@ mod tests {
             None,
             |version| Slot::empty(version.as_str()),
         )));
-        for (host, target, expected) in [
-            ("example.com", "/api/x", true),
-            ("example.com", "/", false),
-            ("shop.example", "/", true),
-            ("shop.localhost", "/", true),
-            ("elsewhere.example", "/", false),
-            ("localhost", "/", false),
+        let other: AccountId = "b".repeat(32).parse().unwrap();
+        for (host, target, for_itself, for_others) in [
+            ("example.com", "/api/x", true, false),
+            ("example.com", "/", false, false),
+            ("shop.example", "/", true, false),
+            ("shop.localhost", "/", true, true),
+            ("elsewhere.example", "/", false, false),
+            ("localhost", "/", false, false),
         ] {
-            assert_eq!(table.serves("http", host, target), expected, "{host}{target}");
+            assert_eq!(table.serves(&AccountId::local(), "http", host, target), for_itself, "{host}{target}");
+            assert_eq!(table.serves(&other, "http", host, target), for_others, "{host}{target}");
         }
     }
 

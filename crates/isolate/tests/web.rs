@@ -136,6 +136,7 @@ fn a_response_that_was_read_is_not_sent() {
         "const response = new Response('x'); await response.text(); return response",
         "const response = Response.json({ a: 1 }); await response.json(); return response",
         "const response = new Response('x', { headers: { a: 'b' } }); await response.text(); return response",
+        "const response = new Response('x'); response.body.tee(); return response",
     ] {
         let reset = run(used).answer.unwrap_err();
         assert!(reset.text.contains("Body has already been used"), "{reset:?}");

@@ -201,7 +201,11 @@ impl Outbound {
                 Some(inside) => {
                     let body = hop.body.send(Arc::new(Progress::new()));
                     let request = inside::arriving(hop.method.clone(), hop.uri.clone(), hop.headers.clone(), body);
-                    inside::answered(&hop.method, inside.answer(request).await)
+                    let response = inside::answered(&hop.method, inside.answer(request).await);
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        return Err(OutboundError::UnexpectedUpgrade);
+                    }
+                    response
                 }
                 None => self.send(&mut hop).await?.map(Arriving::World),
             };

@@ -11,6 +11,10 @@ use crate::error::{Location, ProjectError};
 /// The largest config, `.dev.vars` or `.env` that is read, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// What is piped in, as a path. It is read without being opened: a socket, which it is where Node starts the process,
+/// cannot be.
+const INPUT: &str = "/dev/stdin";
+
 /// The text of a file and the path to name it by.
 #[derive(Debug)]
 pub(crate) struct SourceFile {
@@ -22,7 +26,11 @@ pub(crate) struct SourceFile {
 
 impl SourceFile {
     pub(crate) fn read(path: &Path) -> Result<Self, ProjectError> {
-        let file = File::open(path).map_err(|source| read_error(path, source))?;
+        let file: Box<dyn Read> = if path == Path::new(INPUT) {
+            Box::new(io::stdin().lock())
+        } else {
+            Box::new(File::open(path).map_err(|source| read_error(path, source))?)
+        };
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|source| read_error(path, source))?;
         if bytes.len() as u64 > FILE_BYTES_MAX {

@@ -63,6 +63,8 @@ const PATCHES: &[(&str, &str, &str)] = &[
         "return parseFormData(",
         "return core.loadExtScript(\"ext:selvedge/form_data.js\").parseFormData(",
     ),
+    // What a handler returns is unusable where somebody else reads it, too: `response.body.tee()` leaves none to send.
+    ("ext:deno_fetch/23_response.js", "      return body.consumed();\n", "      return body.unusable();\n"),
     ("ext:deno_web/14_compression.js", "  #transform;\n", "  #transform;\n  #bytes;\n"),
     (
         "ext:deno_web/14_compression.js",

@@ -97,20 +97,21 @@ pub fn connect(
 }
 
 fn find(arguments: &PlaceArguments, variables: &Variables<'_>, folder: &Path) -> Result<Found, ClientError> {
-    let named_url = arguments.api.clone().or_else(|| variables.get("SELVEDGE_API"));
-    let url = named_url.or_else(|| variables.get("CLOUDFLARE_API_BASE_URL"));
+    let said = arguments.api.clone().or_else(|| variables.process("SELVEDGE_API"));
+    let said = said.or_else(|| variables.process("CLOUDFLARE_API_BASE_URL"));
+    // Who wrote the files of this folder may be somebody else than who set the token.
+    let from_files = said.is_none();
+    let url = said.or_else(|| variables.file("SELVEDGE_API")).or_else(|| variables.file("CLOUDFLARE_API_BASE_URL"));
     let mut token = arguments.token.clone().or_else(|| variables.get("SELVEDGE_API_TOKEN"));
     if url.is_some() {
         // A token of another platform is shown to nobody but who was named with it.
-        token = token.or_else(|| variables.get("CLOUDFLARE_API_TOKEN"));
+        let name = "CLOUDFLARE_API_TOKEN";
+        token = token.or_else(|| if from_files { variables.file(name) } else { variables.get(name) });
     }
     let mut account = arguments.account.clone().or_else(|| variables.get("SELVEDGE_ACCOUNT_ID"));
     if url.is_some() {
         account = account.or_else(|| variables.get("CLOUDFLARE_ACCOUNT_ID"));
     }
-    // Who wrote the files of this folder may be somebody else than who set the token.
-    let from_files = arguments.api.is_none() && variables.process("SELVEDGE_API").is_none();
-    let from_files = from_files && variables.process("CLOUDFLARE_API_BASE_URL").is_none();
     let ca = arguments.ca.clone().or_else(|| variables.get("SELVEDGE_CA").map(PathBuf::from));
     let named = variables.get("SELVEDGE_DATA").map(PathBuf::from);
     let data = named.clone().unwrap_or_else(|| folder.join(DATA_DEFAULT));
@@ -189,8 +190,12 @@ fn only_account(api: &Api) -> Result<String, ClientError> {
 
 impl Variables<'_> {
     fn get(&self, name: &str) -> Option<String> {
-        let file = || self.files.get(name).map(|value| value.expose().to_owned());
-        self.process(name).or_else(file).filter(|value| !value.trim().is_empty())
+        self.process(name).or_else(|| self.file(name))
+    }
+
+    /// What the folder's files say.
+    fn file(&self, name: &str) -> Option<String> {
+        self.files.get(name).map(|value| value.expose().to_owned()).filter(|value| !value.trim().is_empty())
     }
 
     /// What the process's own environment says.
@@ -247,6 +252,26 @@ mod tests {
         let variables = [("CLOUDFLARE_API_TOKEN", "theirs"), ("CLOUDFLARE_API_BASE_URL", "http://c.test/client/v4")];
         let found = found(PlaceArguments::default(), &variables, &[], nowhere.path()).unwrap();
         assert_eq!((found.url.as_str(), found.token.expose()), ("http://c.test/client/v4", "theirs"));
+    }
+
+    #[test]
+    fn a_folder_that_names_a_platform_gets_no_token_of_another() {
+        let nowhere = tempfile::tempdir().unwrap();
+        let variables = [("CLOUDFLARE_API_TOKEN", "theirs")];
+        let files = [("SELVEDGE_API", "http://d.test")];
+        let result = found(PlaceArguments::default(), &variables, &files, nowhere.path());
+        assert!(matches!(result, Err(ClientError::NoToken { .. })));
+        let files = [("SELVEDGE_API", "http://d.test"), ("CLOUDFLARE_API_TOKEN", "own")];
+        let found = found(PlaceArguments::default(), &variables, &files, nowhere.path()).unwrap();
+        assert_eq!(found.token.expose(), "own");
+    }
+
+    #[test]
+    fn a_folder_does_not_lead_away_from_the_platform_that_the_process_names() {
+        let nowhere = tempfile::tempdir().unwrap();
+        let variables = [("CLOUDFLARE_API_BASE_URL", "http://c.test"), ("CLOUDFLARE_API_TOKEN", "theirs")];
+        let found = found(PlaceArguments::default(), &variables, &[("SELVEDGE_API", "http://d.test")], nowhere.path());
+        assert_eq!(found.unwrap().url, "http://c.test");
     }
 
     #[test]
