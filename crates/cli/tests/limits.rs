@@ -44,7 +44,8 @@ impl Neighbour {
         let (address, stopped) = (dev.address, Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             let (mut asked, mut longest) = (0, Duration::ZERO);
-            while !stopped.load(Ordering::Relaxed) {
+            // Once at least, though the other be done before this thread begins.
+            while asked == 0 || !stopped.load(Ordering::Relaxed) {
                 let began = Instant::now();
                 let answer = ask(address, "GET", Some("neighbour"), "/", &[], &[]);
                 assert_eq!((answer.status, answer.text().as_str()), (200, "here"));
@@ -61,7 +62,6 @@ impl Neighbour {
         self.stop.store(true, Ordering::Relaxed);
         let (asked, longest) = self.thread.join().expect("a request of the neighbour failed");
         println!("the neighbour asked {asked} times and waited {longest:?} at most");
-        assert!(asked > 0);
         assert!(longest < NEIGHBOUR_MAX, "the neighbour waited {longest:?}");
     }
 }
