@@ -13,6 +13,9 @@ use url::Url;
 #[path = "../../crates/edge/src/client_head.rs"]
 mod client_head;
 #[allow(dead_code, reason = "the rest of the edge uses it")]
+#[path = "../../crates/edge/src/hop_by_hop.rs"]
+mod hop_by_hop;
+#[allow(dead_code, reason = "the rest of the edge uses it")]
 #[path = "../../crates/edge/src/table.rs"]
 mod table;
 

@@ -234,7 +234,7 @@ fn slow_clients_are_let_go_and_hold_up_nobody() {
         multipart_head(&up, "PUT", "/scripts/target", 5_000)
     );
     let mut slow: Vec<_> =
-        (0..32).flat_map(|_| [connect(half_head), connect(&half_body), connect(&half_upload), connect("")]).collect();
+        (0..8).flat_map(|_| [connect(half_head), connect(&half_body), connect(&half_upload), connect("")]).collect();
     // A byte now and then buys no more time.
     for (at, stream) in slow.iter_mut().enumerate() {
         let began_nothing = at % 4 == 3;
@@ -256,7 +256,7 @@ fn slow_clients_are_let_go_and_hold_up_nobody() {
         }
     }
     println!("all were let go after {:?}, {told} were told why", began.elapsed());
-    assert!(told >= 64, "those whose head was there are told why");
+    assert!(told >= 16, "those whose head was there are told why");
     eventually("the API answers", || (up.call("GET", "/user/tokens/verify", None).status == 200).then_some(()));
 }
 

@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::head;
+use crate::hop_by_hop;
 
 /// The longest name of a host, in bytes: 253 as DNS has it, and the dot that may end it. A look-up follows the labels of
 /// a name, and what remains of it behind each.
@@ -57,7 +57,7 @@ pub fn split(authority: &str) -> (&str, &str) {
 /// Removes from a client's headers what is not for the worker: what the platform alone may say, and what is of the
 /// connection; and makes of several `Cookie` fields, as HTTP/2 and 3 have them, the one that they stand for.
 pub fn clean(headers: &mut HeaderMap) {
-    let named = head::named_by_connection(headers);
+    let named = hop_by_hop::named_by_connection(headers);
     let unwanted = |name: &HeaderName| is_of_platform(name.as_str()) || named.contains(name.as_str());
     let unwanted: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
     for name in unwanted {

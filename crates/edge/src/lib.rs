@@ -28,6 +28,7 @@ mod dispatch;
 mod edge;
 mod events;
 mod head;
+mod hop_by_hop;
 mod host;
 mod http2;
 mod http3;

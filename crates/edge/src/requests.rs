@@ -22,6 +22,7 @@ use crate::dispatch::{self, Answered, EventBody, NoAnswer};
 use crate::edge::{Broken, Edge, RequestId};
 use crate::events;
 use crate::head::{self, AnswerHead, BadHead};
+use crate::hop_by_hop;
 use crate::late::Late;
 use crate::pages::{self, About};
 use crate::pool::Pool;
@@ -279,7 +280,7 @@ fn meta_of(request_id: &str, parts: &Parts, tls: TlsTerms) -> String {
 /// A client's request, for its trace: what the worker is given of it.
 fn beginning_of(parts: &Parts, url: &str, meta: &str, further: &[(&'static str, &str)]) -> Beginning {
     let mut headers = parts.headers.clone();
-    for (name, _) in parts.headers.iter().filter(|(name, value)| head::is_hop_by_hop(name, value)) {
+    for (name, _) in parts.headers.iter().filter(|(name, value)| hop_by_hop::is_hop_by_hop(name, value)) {
         headers.remove(name);
     }
     for (name, value) in further {
