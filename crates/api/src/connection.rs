@@ -24,6 +24,7 @@ use tower_service::Service;
 use crate::body::{Pace, paced};
 use crate::error::{ApiError, code};
 use crate::secure::{Io, Secure};
+use crate::seldom::Seldom;
 use crate::stream::{Stream, bare_answer};
 use crate::throttle::network;
 
@@ -37,6 +38,8 @@ const H2_STREAMS_MAX: u32 = 64;
 const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// How long a client that was too slow has for taking the answer that says so.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
+
+static ADDRESS_FULL: Seldom = Seldom::new();
 
 /// How long a client may take.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +116,10 @@ impl Drop for Place {
 /// Serves a connection in a task of its own.
 pub fn spawn(serving: Serving, stream: TcpStream, client: SocketAddr, permit: OwnedSemaphorePermit) {
     let Some(place) = serving.addresses.take(client.ip()) else {
-        tracing::warn!(client = %client.ip(), "a client with {ADDRESS_CONNECTIONS_MAX} connections wants one more");
+        if let Some(times) = ADDRESS_FULL.due() {
+            let most = ADDRESS_CONNECTIONS_MAX;
+            tracing::warn!(client = %client.ip(), times, "a client with {most} connections wants one more");
+        }
         return;
     };
     if let Err(error) = stream.set_nodelay(true) {

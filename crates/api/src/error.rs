@@ -131,6 +131,15 @@ impl From<selvedge_control::ControlError> for ApiError {
         if status.is_server_error() {
             tracing::error!(%error, "a request failed by our own fault");
         }
-        Self::new(status, error.code(), error.to_string())
+        let mut answer = Self::new(status, error.code(), error.to_string());
+        if let selvedge_control::ControlError::InheritInvalid { further, .. } = error {
+            let note = |other: selvedge_control::ControlError| Problem {
+                code: other.code(),
+                message: other.to_string(),
+                meta: None,
+            };
+            answer.notes = further.into_iter().map(note).collect();
+        }
+        answer
     }
 }

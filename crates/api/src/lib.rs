@@ -24,6 +24,7 @@ mod page;
 mod router;
 mod routes;
 mod secure;
+mod seldom;
 mod server;
 mod socket;
 mod state;

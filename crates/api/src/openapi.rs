@@ -11,9 +11,10 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::envelope::{Failure, Problem};
 
 /// What stands for parts of paths: name, meaning, pattern.
-const PARAMETERS: [(&str, &str, &str); 19] = [
+const PARAMETERS: [(&str, &str, &str); 20] = [
     ("account_id", "The account.", "^[0-9a-f]{32}$"),
     ("script_name", "The worker.", "^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$"),
+    ("environment", "The worker's environment, which is `production`.", "^production$"),
     ("version_id", "The version, or `latest`.", UUID),
     ("deployment_id", "The deployment.", UUID),
     ("secret_name", "The secret.", WORD),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State as Extract};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, middleware};
 use http::StatusCode;
@@ -12,11 +12,11 @@ use crate::error::{ApiError, code};
 use crate::log;
 use crate::openapi;
 use crate::routes::operations::Document;
-use crate::routes::{self, Router};
+use crate::routes::{self, Router, State};
 use crate::state::ApiState;
 
 /// Where Cloudflare's API begins.
-const PREFIX: &str = "/client/v4";
+pub const PREFIX: &str = "/client/v4";
 
 fn documented() -> Router {
     let api = Router::default()
@@ -25,6 +25,7 @@ fn documented() -> Router {
         .merge(routes::tokens::router())
         .merge(routes::audit::router())
         .merge(routes::workers::router())
+        .merge(routes::environments::router())
         .merge(routes::scripts::router())
         .merge(routes::content::router())
         .merge(routes::versions::router())
@@ -67,15 +68,23 @@ pub fn document() -> String {
     openapi::written(&openapi::complete(document))
 }
 
-async fn no_route(request: Request) -> Response {
-    let path: String = request.uri().path().chars().take(200).collect();
+async fn no_route(Extract(state): State, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    if let Some(refusal) = routes::absent::refusal(&state, &mut parts).await {
+        return refusal.into_response();
+    }
+    let path: String = parts.uri.path().chars().take(200).collect();
     let message = format!("Could not route to {path}, perhaps your object identifier is invalid?");
     ApiError::new(StatusCode::NOT_FOUND, code::NO_ROUTE, message).into_response()
 }
 
-async fn no_method(request: Request) -> Response {
-    let path: String = request.uri().path().chars().take(200).collect();
-    let method: String = request.method().as_str().chars().take(20).collect();
+async fn no_method(Extract(state): State, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    if let Some(refusal) = routes::absent::refusal(&state, &mut parts).await {
+        return refusal.into_response();
+    }
+    let path: String = parts.uri.path().chars().take(200).collect();
+    let method: String = parts.method.as_str().chars().take(20).collect();
     let message = format!("{method} is not a method of {path}");
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, code::METHOD_NOT_ALLOWED, message).into_response()
 }

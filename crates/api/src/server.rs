@@ -10,14 +10,17 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::connection::{self, Addresses, Serving};
 use crate::router::router;
 use crate::secure::Secure;
+use crate::seldom::Seldom;
 use crate::state::ApiState;
 
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 4_096;
-/// How long a drain waits for the requests that were accepted.
+/// How long a drain waits for the requests that were accepted, where nobody says otherwise.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// How long nothing is accepted after accepting failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+static NOT_ACCEPTED: Seldom = Seldom::new();
 
 /// Why the API does not listen.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,7 @@ pub struct ApiServer {
     listener: TcpListener,
     address: SocketAddr,
     secure: Option<Arc<dyn Secure>>,
+    drain_max: Duration,
 }
 
 impl ApiServer {
@@ -39,13 +43,19 @@ impl ApiServer {
         let failed = |source| ApiServerError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, secure: None })
+        Ok(Self { listener, address, secure: None, drain_max: DRAIN_MAX })
     }
 
     /// Speaks TLS with its clients.
     #[must_use]
     pub fn secured(self, secure: Arc<dyn Secure>) -> Self {
         Self { secure: Some(secure), ..self }
+    }
+
+    /// How long a drain waits for the requests that were accepted.
+    #[must_use]
+    pub fn drain_max(self, drain_max: Duration) -> Self {
+        Self { drain_max, ..self }
     }
 
     /// Whether it speaks TLS.
@@ -80,7 +90,9 @@ impl ApiServer {
                 Ok((stream, client, permit)) => connection::spawn(serving.clone(), stream, client, permit),
                 Err(error) => {
                     // Out of descriptors, or a client gone already: others may still be served.
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if let Some(times) = NOT_ACCEPTED.due() {
+                        tracing::warn!(%error, times, "a connection could not be accepted");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -89,8 +101,8 @@ impl ApiServer {
         drop(serving);
         state.drain();
         // Nothing is ever sent: this ends when the last connection does.
-        if tokio::time::timeout(DRAIN_MAX, gone.recv()).await.is_err() {
-            tracing::warn!("requests were still unanswered after {DRAIN_MAX:?}; they are cut off");
+        if tokio::time::timeout(self.drain_max, gone.recv()).await.is_err() {
+            tracing::warn!("requests were still unanswered after {:?}; they are cut off", self.drain_max);
         }
     }
 }

@@ -123,7 +123,7 @@ impl ApiState {
         }
     }
 
-    /// Waits for the turn of an upload, whose body is held in memory.
+    /// Waits for the turn of an upload, or of another change that makes a version: what it is made of is held in memory.
     pub(crate) async fn upload_turn(&self, account: &AccountId) -> Result<Turn, ApiError> {
         self.uploads.take(account).await
     }

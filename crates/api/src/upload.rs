@@ -7,6 +7,7 @@ use selvedge_control::{
     Upload, UploadPart,
 };
 use selvedge_model::{BindingKind, BindingRecord, ModuleKind};
+use serde_json::Value;
 
 use crate::error::{ApiError, code};
 use crate::extract::json;
@@ -96,7 +97,17 @@ fn part_of(binding: &BindingInput) -> Option<&str> {
 pub fn parse_metadata(text: &[u8]) -> Result<Metadata, ApiError> {
     let metadata: Metadata = json(text, "metadata").map_err(|error| ApiError { code: code::BAD_UPLOAD, ..error })?;
     check_bindings(&metadata.bindings)?;
+    check_streaming(metadata.extra.get("streaming_tail_consumers"))?;
     Ok(metadata)
+}
+
+/// Refuses workers that are to be told of events while they happen: they would be told nothing.
+pub fn check_streaming(consumers: Option<&Value>) -> Result<(), ApiError> {
+    match consumers {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Array(none)) if none.is_empty() => Ok(()),
+        Some(_) => Err(ControlError::NotAvailable { what: "`streaming_tail_consumers`".into() }.into()),
+    }
 }
 
 /// Refuses bindings of a type that is known here whose members are not those of the type: as bindings of any other type,
@@ -140,11 +151,12 @@ const TYPED: [&str; 11] = [
 ];
 
 /// The types of bindings that are kept as they are, as the platform's clients send them.
-const KEPT: [&str; 29] = [
+const KEPT: [&str; 31] = [
     "agent_memory",
     "ai",
     "ai_search",
     "ai_search_namespace",
+    "analytics",
     "analytics_engine",
     "artifacts",
     "browser",
@@ -154,6 +166,7 @@ const KEPT: [&str; 29] = [
     "flagship",
     "hyperdrive",
     "images",
+    "k2",
     "kv_namespace",
     "logfwdr",
     "media",

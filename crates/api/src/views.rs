@@ -130,9 +130,15 @@ impl VersionView {
     }
 }
 
+/// The limits that a worker has of its own.
+pub fn limits(version: &VersionRecord) -> Map<String, Value> {
+    let own = [("cpu_ms", version.cpu_ms), ("subrequests", version.subrequests)];
+    own.into_iter().filter_map(|(key, limit)| Some((key.to_owned(), limit?.into()))).collect()
+}
+
 impl From<VersionRecord> for VersionResources {
     fn from(version: VersionRecord) -> Self {
-        let limits = version.cpu_ms.map(|cpu_ms| ("cpu_ms".to_owned(), cpu_ms.into())).into_iter().collect();
+        let limits = limits(&version);
         let placement_mode = version.extra.get("placement").and_then(|placement| placement.get("mode"));
         Self {
             script: VersionScript {

@@ -5,6 +5,7 @@ mod support;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
@@ -66,6 +67,16 @@ async fn a_worker_is_deployed_first_and_again() {
     assert_eq!(existing["default_environment"]["script"]["last_deployed_from"], "wrangler");
     let secrets = platform.get(&format!("{script}/secrets")).await.result();
     assert_eq!(secrets, json!([{ "name": "S", "type": "secret_text" }]));
+
+    // All that are missing are named, each in an error of its own.
+    let [one, other] = ["ONE", "OTHER"].map(|name| json!({ "name": name, "type": "inherit" }));
+    let form = Form::worker(json!({ "bindings": [one, other] }));
+    let refused = platform.form("POST", &format!("{script}/versions?bindings_inherit=strict"), form).await;
+    assert_eq!(refused.refused(400), 10057);
+    for (at, name) in ["ONE", "OTHER"].into_iter().enumerate() {
+        let message = refused.json()["errors"][at]["message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with(&format!("inherit binding '{name}' is invalid")), "{message}");
+    }
 
     let form = Form::worker(json!({ "bindings": [{ "name": "KV", "type": "inherit" }] }));
     let created = platform.form("POST", &format!("{script}/versions?bindings_inherit=strict"), form).await.result();
@@ -206,6 +217,20 @@ async fn secrets_are_put_listed_and_removed_and_never_answered() {
 }
 
 #[tokio::test]
+async fn secrets_that_are_put_at_once_all_come_to_be() {
+    let platform = Platform::start().await;
+    platform.put_script("s", json!({})).await.result();
+    let path = platform.path("/workers/scripts/s/secrets");
+    // More than are worked on at once: the others wait.
+    let put = |at: usize| platform.json("PUT", &path, json!({ "name": format!("S{at:02}"), "text": "hush-hush" }));
+    for reply in join_all((0..24).map(put)).await {
+        reply.result();
+    }
+    let expected: Vec<_> = (0..24).map(|at| format!("S{at:02}")).collect();
+    assert_eq!(names(&platform.get(&path).await.result(), "name"), expected);
+}
+
+#[tokio::test]
 async fn a_version_is_uploaded_again_with_another_secret_as_older_clients_do() {
     let platform = Platform::start().await;
     let script = platform.path("/workers/scripts/again");
@@ -342,7 +367,9 @@ async fn records_of_other_services_are_kept_and_their_content_is_not_available()
     assert_eq!(queue[0]["consumers"], json!([]));
     let consumers = platform.path(&format!("/queues/{}/consumers", queue[0]["queue_id"].as_str().unwrap()));
     let consumer = json!({ "type": "worker", "script_name": "w", "settings": { "batch_size": 5 } });
-    platform.json("POST", &consumers, consumer).await.result();
+    platform.json("POST", &consumers, consumer.clone()).await.result();
+    // By a worker's name, clients look for its one consumer.
+    assert_eq!(platform.json("POST", &consumers, consumer).await.refused(409), 11004);
     let queue = platform.get(&platform.path("/queues?page=1&name=q")).await.result();
     assert_eq!(queue[0]["consumers"][0]["script"], "w");
     assert!(queue[0]["consumers"][0]["consumer_id"].is_string());
@@ -360,6 +387,40 @@ async fn records_of_other_services_are_kept_and_their_content_is_not_available()
     let bucket = platform.get(&platform.path("/r2/buckets/b-1/objects/a/b/c")).await;
     bucket.refused(400);
     assert!(bucket.text().contains("not available yet"), "{}", bucket.text());
+}
+
+#[tokio::test]
+async fn changes_of_a_queue_at_once_are_all_kept() {
+    let platform = Platform::start().await;
+    platform.put_script("w", json!({})).await.result();
+    let queue = json!({ "queue_name": "q", "settings": { "delivery_delay": 5 } });
+    let queue = platform.json("POST", &platform.path("/queues"), queue).await.result();
+    let path = platform.path(&format!("/queues/{}", queue["queue_id"].as_str().unwrap()));
+    let consumer = json!({ "type": "worker", "script_name": "w", "settings": { "batch_size": 5 } });
+    platform.json("POST", &format!("{path}/consumers"), consumer).await.result();
+    let patch = |at: usize| platform.json("PATCH", &path, json!({ "settings": { (format!("s{at}")): at } }));
+    for reply in join_all((0..16).map(patch)).await {
+        reply.result();
+    }
+    let settings = platform.get(&path).await.result()["settings"].clone();
+    assert_eq!(settings["delivery_delay"], 5);
+    for at in 0..16 {
+        assert_eq!(settings[format!("s{at}")], at, "{settings}");
+    }
+    let change = json!({ "queue_name": "r", "settings": { "s0": null, "s1": { "only": true } } });
+    let changed = platform.json("PATCH", &path, change).await.result();
+    assert_eq!(changed["queue_name"], "r");
+    let settings = &changed["settings"];
+    assert!(settings.get("s0").is_none() && settings["s1"] == json!({ "only": true }), "{settings}");
+    assert_eq!(settings["s2"], 2);
+    // Said as a whole, it is what is said; its consumers are said elsewhere.
+    for (said, expected) in [
+        (json!({ "queue_name": "r", "settings": { "delivery_delay": 1 } }), json!({ "delivery_delay": 1 })),
+        (json!({ "queue_name": "r" }), json!({})),
+    ] {
+        let changed = platform.json("PUT", &path, said).await.result();
+        assert_eq!((&changed["settings"], &changed["consumers_total_count"]), (&expected, &json!(1)));
+    }
 }
 
 #[tokio::test]

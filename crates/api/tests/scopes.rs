@@ -73,6 +73,7 @@ async fn things(platform: &Platform) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("account_id", platform.account.clone()),
         ("script_name", "victim".into()),
+        ("environment", "production".into()),
         ("version_id", version),
         ("deployment_id", text(&deployments["deployments"][0]["id"])),
         ("secret_name", "SECRET".into()),
@@ -201,6 +202,7 @@ async fn an_account_that_the_token_does_not_reach_looks_like_one_that_does_not_e
         }
         let mut things: BTreeMap<&str, String> = [
             "script_name",
+            "environment",
             "version_id",
             "deployment_id",
             "secret_name",

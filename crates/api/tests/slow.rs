@@ -5,8 +5,9 @@ mod support;
 
 use std::time::Duration;
 
+use selvedge_api::{ApiConfig, Pace, Timeouts};
 use serde_json::{Value, json};
-use support::Platform;
+use support::{Form, Platform};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -22,13 +23,24 @@ struct Begun {
 
 impl Begun {
     async fn post(platform: &Platform, path: &str, token: &str, body: &Value) -> Self {
-        let mut body = body.to_string().into_bytes();
+        let head = format!("POST {path} HTTP/1.1\r\nauthorization: Bearer {token}\r\n");
+        Self::begin(platform, head, body.to_string().into_bytes()).await
+    }
+
+    /// An upload of a worker with a secret `S`.
+    async fn upload(platform: &Platform, worker: &str) -> Self {
+        let (path, token) = (platform.path(&format!("/workers/scripts/{worker}")), &platform.token);
+        let content_type = Form::CONTENT_TYPE;
+        let head = format!("PUT {path} HTTP/1.1\r\nauthorization: Bearer {token}\r\ncontent-type: {content_type}\r\n");
+        let secret = json!({ "name": "S", "type": "secret_text", "text": "hush" });
+        Self::begin(platform, head, Form::worker(json!({ "bindings": [secret] })).finish()).await
+    }
+
+    async fn begin(platform: &Platform, head: String, mut body: Vec<u8>) -> Self {
         let length = body.len();
         let last = body.pop().unwrap();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
-             expect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
-        );
+        let head =
+            format!("{head}host: x\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n");
         let mut stream = TcpStream::connect(platform.address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         // That the body is wanted means that the token was good.
@@ -89,6 +101,36 @@ async fn a_token_that_expires_while_it_sends_does_nothing() {
         assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     }
     assert_eq!(platform.tails.count(), 0);
+}
+
+#[tokio::test]
+async fn a_change_of_the_latest_version_waits_for_the_turn_of_an_upload() {
+    // Nobody is too slow here.
+    let body = Pace { span: 10 * LONG, ..Pace::default() };
+    let timeouts = Timeouts { body, ..Timeouts::default() };
+    let platform = Platform::start_with(ApiConfig { timeouts, ..ApiConfig::default() }).await;
+    // One of the two turns that an account has is taken all the time.
+    let _stays = Begun::upload(&platform, "stays").await;
+    let secret = json!({ "type": "secret_text", "text": "hush" });
+    let asked = [
+        ("PUT", "/workers/scripts/w0/secrets", json!({ "name": "N", "text": "hush" })),
+        ("DELETE", "/workers/scripts/w1/secrets/S", json!({})),
+        ("PATCH", "/workers/scripts/w2/secrets-bulk", json!({ "secrets": { "N": secret } })),
+        ("PATCH", "/workers/scripts/w3/settings", json!({ "compatibility_date": "2026-01-02" })),
+        ("PATCH", "/workers/workers/w4/versions/latest", json!({ "env": { "N": secret } })),
+    ];
+    for (at, (method, path, body)) in asked.into_iter().enumerate() {
+        let upload = Begun::upload(&platform, &format!("w{at}")).await;
+        let path = platform.path(path);
+        let (reply, uploaded) = tokio::join!(platform.json(method, &path, body), async {
+            // Another request on another connection: by its answer, the change was asked for long before.
+            platform.get("/healthz").await;
+            upload.end().await
+        });
+        assert!(uploaded.starts_with("HTTP/1.1 200"), "{uploaded}");
+        // Whose worker came to be by the upload alone.
+        reply.result();
+    }
 }
 
 #[tokio::test]

@@ -241,7 +241,7 @@ fn bundler_options(options: &BundleOptions, compiler: &Compiler, root: &Path, en
         }),
         define: Some(define.into_iter().collect()),
         minify: Some(RawMinifyOptions::Bool(options.minify)),
-        keep_names: Some(true),
+        keep_names: Some(options.keep_names),
         comments: Some(CommentsOptions { legal: true, annotation: false, jsdoc: false }),
         transform: Some(compiler.transform.clone()),
         tsconfig: Some(compiler.tsconfig.clone()),

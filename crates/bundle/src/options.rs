@@ -65,6 +65,8 @@ pub struct BundleOptions {
     /// Import specifiers to replace, whole: `"pkg" → "./mock.ts"`. A relative target is relative to `root`.
     pub alias: BTreeMap<String, String>,
     pub minify: bool,
+    /// Whether functions and classes that are renamed on the way keep what their `name` says.
+    pub keep_names: bool,
     /// Instead of the nearest `tsconfig.json` of each file.
     pub tsconfig: Option<PathBuf>,
     pub jsx: Jsx,
@@ -93,6 +95,7 @@ impl BundleOptions {
             define: BTreeMap::new(),
             alias: BTreeMap::new(),
             minify: false,
+            keep_names: true,
             tsconfig: None,
             jsx: Jsx::default(),
             rules: Vec::new(),

@@ -50,13 +50,6 @@ impl SourceMap {
             name: token.get_name_id().and_then(|id| self.map.get_name(id)).map(|name| name.to_string()),
         })
     }
-
-    /// The text of a file the map was made from, if the map carries it.
-    pub fn source_content(&self, source: &str) -> Option<&str> {
-        let index = self.map.get_sources().position(|name| name.as_ref() == source)?;
-        let content = self.map.get_source_content(u32::try_from(index).ok()?)?;
-        Some(content.as_ref())
-    }
 }
 
 /// [`SourceMap::original_position`] for one look-up.
@@ -116,7 +109,6 @@ mod tests {
         assert_eq!(second.name.as_deref(), Some("f"));
         assert_eq!(map.original_position(2, 1), None);
         assert_eq!(map.original_position(0, 0), None);
-        assert_eq!(map.source_content("a.ts"), Some("x"));
     }
 
     #[test]

@@ -47,7 +47,7 @@ async fn a_stack_leads_back_to_the_typescript() {
         map.original_position(line, column)
     });
     assert_eq!(mapped, "Error: nobody to greet\n    at greeting (lib/greeting.ts:8:11)");
-    assert!(map.source_content("lib/greeting.ts").unwrap().contains("enum Level"));
+    assert!(bundle.main_module().unwrap().source_map.as_ref().unwrap().contains("enum Level"));
 }
 
 #[tokio::test]
@@ -197,6 +197,10 @@ async fn names_survive_bundling_and_minifying() {
     let minified = built(&options).await;
     assert!(code(&minified).len() < code(&bundle).len());
     assert!(code(&minified).contains("Thing"), "{}", code(&minified));
+
+    (options.minify, options.keep_names) = (false, false);
+    let bundle = built(&options).await;
+    assert!(!code(&bundle).contains("__name("), "{}", code(&bundle));
 }
 
 #[tokio::test]

@@ -109,6 +109,7 @@ pub fn announcement(settings: &UpSettings, addresses: &Addresses, shown: Option<
     if let Some(https) = addresses.https {
         lines.push(format!("           https://<worker>.{}:{}/", settings.domain, https.port()));
     }
+    lines.push(format!("           those of every account but the first at <worker>.<subdomain>.{}", settings.domain));
     let Some(api) = &addresses.api_url else {
         lines.push("  no API: this serves what was deployed before, and takes in no change".to_owned());
         return lines.join("\n");

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use selvedge_bundle::{Bundle, Mode, SourceMap};
 use selvedge_edge::{Assets, Deployed, ServiceTarget, SourceMapper};
-use selvedge_model::{AccountId, Binding, Format, Limits, Manifest, Module, ModuleKind, Place, Version, WorkerKey};
+use selvedge_model::{
+    AccountId, Binding, Format, Limits, Manifest, Module, ModuleKind, Place, RateLimit, Version, WorkerKey,
+};
 use selvedge_project::{Project, ProjectError, Var};
 
 use crate::sources::{self, SourceError};
@@ -191,6 +193,12 @@ fn bindings(project: &Project, bundle: Option<&Bundle>, version: &str) -> Vec<Bi
         binding.id = Some(version.to_owned());
         binding.tag = Some(String::new());
         binding.timestamp = Some(String::new());
+        bindings.push(binding);
+    }
+    for rate in &project.rate_limits {
+        let mut binding = Binding::new(rate.binding.as_str(), "ratelimit");
+        binding.id = Some(rate.namespace_id.clone());
+        binding.json = serde_json::to_string(&RateLimit { limit: rate.limit, period: rate.period }).ok();
         bindings.push(binding);
     }
     for (name, kind) in bundle.into_iter().flat_map(sources::globals) {

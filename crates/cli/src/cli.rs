@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::client::ClientCommand;
-use crate::settings::{ConfigArguments, UpArguments};
+use crate::settings::{ConfigArguments, ISOLATES_DEFAULT, UpArguments, isolates};
 
 /// The self-hosted edge: runs Cloudflare Workers code on machines of your own.
 #[derive(Debug, Parser)]
@@ -76,15 +76,16 @@ pub struct UpCommand {
     selvedge dev --env staging            the environment \"staging\" of wrangler.jsonc\n  \
     selvedge dev --allow-net 127.0.0.1:5432\n                                        let workers reach a private address")]
 pub struct DevArguments {
-    /// A .js, .mjs, .ts or .tsx file, or a folder with wrangler.jsonc, wrangler.json or wrangler.toml
+    /// A .js, .mjs, .jsx, .ts, .mts or .tsx file, a folder with wrangler.jsonc, wrangler.json, wrangler.toml or an index
+    /// file, or such a configuration file
     #[arg(default_value = ".")]
     pub paths: Vec<PathBuf>,
     /// Port to listen on; 0 takes a free one [default: the first project's dev.port, or 8787]
     #[arg(long, short, env = "SELVEDGE_PORT")]
     pub port: Option<u16>,
-    /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1", env = "SELVEDGE_IP")]
-    pub ip: IpAddr,
+    /// Address to listen on [default: the first project's dev.ip, or 127.0.0.1]
+    #[arg(long, env = "SELVEDGE_IP")]
+    pub ip: Option<IpAddr>,
     /// Named environment of the projects' configuration
     #[arg(long, short, env = "CLOUDFLARE_ENV")]
     pub env: Option<String>,
@@ -97,8 +98,8 @@ pub struct DevArguments {
     /// Memory that workers may hold together, in MiB, before idle ones are ended [default: half of the machine's or control group's]
     #[arg(long, value_name = "MIB")]
     pub memory_mib: Option<u64>,
-    /// The most isolates at once; the one idle longest ends where another is needed
-    #[arg(long, value_name = "N", default_value_t = 2000)]
+    /// Most isolates at once, 1 to 2,500; the one idle longest ends where another is needed
+    #[arg(long, value_name = "N", default_value_t = ISOLATES_DEFAULT, value_parser = isolates)]
     pub isolates: usize,
     /// Do not watch files for changes
     #[arg(long)]

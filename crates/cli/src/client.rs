@@ -37,9 +37,6 @@ use clap::Subcommand;
 
 use console::Console;
 
-/// Wrong arguments.
-const USAGE: u8 = 2;
-
 /// What a platform can be asked to do.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
@@ -102,7 +99,7 @@ pub fn main(command: ClientCommand) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console.failure(&error);
-            if error.is_usage() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+            if error.is_usage() { ExitCode::from(crate::terminal::USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `selvedge dev`: an edge and its runners on this machine, rebuilt as files change.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,19 +10,20 @@ use std::time::{Duration, Instant};
 use selvedge_edge::{Edge, EdgeConfig, NoInstance, Server};
 use selvedge_model::Failure;
 use selvedge_outbound::AllowRule;
-use selvedge_project::{ProjectError, WorkerName};
-use tokio::signal::unix::{SignalKind, signal};
+use selvedge_project::{DevAddress, ProjectError, WorkerName};
 use tokio::sync::watch;
 
 use crate::build::{self, BuildError, Built};
 use crate::cli::DevArguments;
 use crate::machine::{self, MachineError};
+use crate::stops::Stops;
 use crate::terminal;
 use crate::watch::Watch;
 
 const PORT_DEFAULT: u16 = 8787;
-/// A worker that began nothing for so long gives its memory back.
-const IDLE_MAX: Duration = Duration::from_secs(600);
+const IP_DEFAULT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// How long the end of the process waits for what still runs in it.
+const STOP_MAX: Duration = Duration::from_secs(1);
 /// Projects up to this number are started at once, so that what is wrong with them shows; of more, each starts with
 /// its first request.
 const EAGER_MAX: usize = 16;
@@ -48,10 +49,6 @@ enum DevError {
     Nothing,
 }
 
-/// What `--isolates` may ask for: each takes a runner 5 of its 16,384 descriptors and 20 of the 65,530 mappings that the
-/// kernel allows a process.
-const ISOLATES_CEILING: usize = 2_500;
-
 /// One PATH of the command line.
 struct Source {
     path: PathBuf,
@@ -70,29 +67,29 @@ pub fn main(arguments: DevArguments) -> ExitCode {
         .log_internal_errors(false)
         .init();
     machine::make_room();
-    let result = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(DevError::Runtime)
-        .and_then(|runtime| runtime.block_on(dev(arguments)));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(DevError::Runtime);
+    let result = runtime.and_then(|runtime| {
+        let result = runtime.block_on(dev(arguments));
+        runtime.shutdown_timeout(STOP_MAX);
+        result
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::error(&terminal::chain(&error));
-            ExitCode::FAILURE
+            if matches!(error, DevError::Allow(_)) { ExitCode::from(terminal::USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
 
 async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     let began = Instant::now();
-    let mut terminate = signal(SignalKind::terminate()).map_err(DevError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(DevError::Signal)?;
-    let (runners, stuck) = machine::runners()?;
+    let mut stops = Stops::listen().map_err(DevError::Signal)?;
     let mut allow = Vec::new();
     for rule in &arguments.allow_net {
         allow.push(rule.parse::<AllowRule>().map_err(|error| DevError::Allow(error.to_string()))?);
     }
+    let (runners, stuck) = machine::runners()?;
     let outbound = machine::outbound(allow, true)?;
 
     let mut sources: Vec<Source> = arguments
@@ -129,7 +126,9 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
         return Err(DevError::Nothing);
     }
     let port = arguments.port.or_else(|| built.iter().find_map(|one| one.project.dev.port)).unwrap_or(PORT_DEFAULT);
-    let server = Server::bind(SocketAddr::new(arguments.ip, port)).await?;
+    let configured = || built.iter().find_map(|one| one.project.dev.address).map(DevAddress::ip);
+    let ip = arguments.ip.or_else(configured).unwrap_or(IP_DEFAULT);
+    let server = Server::bind(SocketAddr::new(ip, port)).await?;
     let edge = Edge::new(config(&arguments, &sources), runners, stuck, outbound, Arc::new(terminal::Printer));
     for (name, text) in &broken {
         edge.broken(&build::key_of(name), text, None);
@@ -147,17 +146,19 @@ async fn dev(arguments: DevArguments) -> Result<(), DevError> {
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(server.run(Arc::clone(&edge), None, stopped));
     let reloading = (!arguments.no_watch).then(|| tokio::spawn(reload(edge, sources, arguments.env.clone())));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    stops.next().await;
     // A receiver that is gone has stopped already.
     let _ = stop.send(true);
     if let Some(reloading) = reloading {
         reloading.abort();
     }
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "serving ended badly");
+    tokio::select! {
+        ended = serving => {
+            if let Err(error) = ended {
+                tracing::error!(%error, "serving ended badly");
+            }
+        }
+        () = stops.next() => tracing::warn!("told to stop again: requests that are unanswered are cut off"),
     }
     Ok(())
 }
@@ -175,8 +176,8 @@ fn config(arguments: &DevArguments, sources: &[Source]) -> EdgeConfig {
         default_worker: sources.iter().find_map(|source| source.name.as_ref()).map(build::key_of),
         author: true,
         instances_per_worker_max: arguments.instances.unwrap_or_else(machine::processors).max(1),
-        isolates_max: arguments.isolates.clamp(1, ISOLATES_CEILING),
-        instance_idle_max: IDLE_MAX,
+        isolates_max: arguments.isolates,
+        instance_idle_max: machine::INSTANCE_IDLE_MAX,
         memory_bytes_max: arguments.memory_mib.unwrap_or_else(machine::half_of_memory_mib).saturating_mul(1024 * 1024),
     }
 }

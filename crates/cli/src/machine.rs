@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use selvedge_outbound::{AllowRule, CertificateDer, Outbound};
 use selvedge_runner::{Reports, Runners, RunnersConfig};
 
 /// Names a file of certificates that workers' connections trust too, as it does for Node.js and Wrangler.
 const ROOTS_VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
+
+/// A worker that began nothing for so long gives its memory back.
+pub const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(600);
 
 /// Connections and instances take a descriptor each; no more of them than the hard limit of the system allows.
 const DESCRIPTORS_MAX: u64 = 65_536;

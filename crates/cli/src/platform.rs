@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use selvedge_control::{NearestPop, SecretsKey, StartFailure, Started};
 use selvedge_edge::{Attention, Ended, LogRecord, NoInstance, Records};
 use selvedge_fabric::Revision;
-use selvedge_model::{AccountId, Failure, Outcome, VersionRecord, WorkerKey, WorkerName};
+use selvedge_model::{AccountId, Failure, Outcome, Place, VersionRecord, WorkerKey, WorkerName};
 use selvedge_pop::{Fired, Firing, OpenSecret, Replica};
 use selvedge_telemetry::{Metrics, Tails};
 
@@ -81,6 +81,8 @@ impl Records for Telemetry {
                 limit = named(&error.limit),
                 used = error.used,
                 allowed = error.allowed,
+                version = error.version,
+                place = error.place.as_ref().map(place_text),
                 "a worker exceeded a limit"
             ),
             Failure::Exception { .. } | Failure::Hung { .. } => {
@@ -135,6 +137,10 @@ impl Firing for Telemetry {
             }
         }
     }
+}
+
+fn place_text(place: &Place) -> String {
+    format!("{}:{}:{}", place.file, place.line, place.column)
 }
 
 /// A name as it is in tails and answers too.

@@ -69,9 +69,18 @@ fn order(
         challenges,
         timing: AcmeTiming::default(),
     };
-    let edge = Arc::downgrade(edge);
-    let allowed = move |host: &str| edge.upgrade().is_some_and(|edge| edge.has_host(host));
+    let (api, edge) = (api_host(settings), Arc::downgrade(edge));
+    let allowed =
+        move |host: &str| api.as_deref() == Some(host) || edge.upgrade().is_some_and(|edge| edge.has_host(host));
     Ok(Acme::start(config, Arc::clone(certificates), allowed)?)
+}
+
+/// The host by which clients reach the API, where it speaks TLS itself.
+fn api_host(settings: &UpSettings) -> Option<String> {
+    let url = url::Url::parse(settings.public_url.as_deref()?).ok()?;
+    let speaks_tls = url.scheme() == "https" && !settings.api.ip().is_loopback();
+    let host = url.host_str()?.trim_end_matches('.').to_owned();
+    speaks_tls.then_some(host)
 }
 
 /// Has the API speak TLS where other machines may reach it, if there are certificates.

@@ -20,6 +20,7 @@ use selvedge_tls::{LETS_ENCRYPT, Pair, Source as CertificateSource};
 pub use arguments::{ConfigArguments, UpArguments};
 pub use error::SettingsError;
 pub use print::main;
+pub use table::ISOLATES_DEFAULT;
 use table::{SETTINGS, Setting};
 use value::{Found, Source};
 
@@ -34,7 +35,7 @@ pub struct UpSettings {
     pub http: SocketAddr,
     pub https: Option<SocketAddr>,
     pub api: SocketAddr,
-    /// Workers answer at `<worker>.<domain>`.
+    /// Workers answer at `<worker>.<domain>`, those of every account but the first at `<worker>.<subdomain>.<domain>`.
     pub domain: String,
     /// Where clients reach the API, if that is not where it listens. No slash at its end.
     pub public_url: Option<String>,
@@ -173,9 +174,7 @@ fn settings(values: &Values<'_>) -> Result<UpSettings, SettingsError> {
         acme: acme(values)?,
         allow_net: values.all(&table::ALLOW_NET, |text| text.parse().map_err(reason))?,
         instances: values.one(&table::INSTANCES, |text| value::number(text, 1, table::INSTANCES_MAX))?,
-        isolates: values
-            .one(&table::ISOLATES, |text| value::number(text, 1, table::ISOLATES_MAX))?
-            .unwrap_or(table::ISOLATES_DEFAULT),
+        isolates: values.one(&table::ISOLATES, isolates)?.unwrap_or(table::ISOLATES_DEFAULT),
         memory_mib: values
             .one(&table::MEMORY_MIB, |text| value::number(text, table::MEMORY_MIB_MIN, table::MEMORY_MIB_MAX))?,
         log: values.one(&table::LOG, value::log_filter)?.unwrap_or_else(|| table::LOG_DEFAULT.to_owned()),
@@ -188,6 +187,11 @@ fn settings(values: &Values<'_>) -> Result<UpSettings, SettingsError> {
     };
     check(values, &settings)?;
     Ok(settings)
+}
+
+/// How many isolates there may be at once.
+pub fn isolates(text: &str) -> Result<usize, String> {
+    value::number(text, 1, table::ISOLATES_MAX)
 }
 
 fn certificates(values: &Values<'_>, text: &str) -> Result<CertificateSource, String> {

@@ -90,6 +90,7 @@ fn bundle_options(project: &Project, main: &Path, mode: Mode) -> BundleOptions {
     options.define = bundling.define.clone();
     options.alias = bundling.alias.clone();
     options.minify = bundling.minify;
+    options.keep_names = bundling.keep_names.unwrap_or(options.keep_names);
     options.tsconfig = bundling.tsconfig.clone();
     options.no_bundle = bundling.no_bundle;
     options.find_additional_modules = bundling.find_additional_modules;

@@ -7,6 +7,9 @@ use anstyle::{AnsiColor, Style};
 use selvedge_edge::{LogRecord, Records};
 use selvedge_model::Failure;
 
+/// The exit code where what was asked is wrong, rather than what came of it.
+pub const USAGE: u8 = 2;
+
 /// An error with its causes, on one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -24,8 +24,6 @@ use crate::settings::{LogFormat, Resolved, SettingsError, UpSettings};
 use crate::stops::Stops;
 use crate::terminal;
 
-/// A worker that began nothing for so long gives its memory back.
-const IDLE_MAX: Duration = Duration::from_secs(600);
 /// How often the control plane keeps house.
 const MAINTAIN_INTERVAL: Duration = Duration::from_secs(300);
 /// How often blobs that nothing needs any more are looked for in the edge's copy.
@@ -112,7 +110,7 @@ pub fn main(command: UpCommand) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(terminal::chain(&error));
-            ExitCode::FAILURE
+            if matches!(error, UpError::Settings(_)) { ExitCode::from(terminal::USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -138,7 +136,7 @@ async fn up(settings: UpSettings, edge_only: bool, new_admin_token: bool) -> Res
     if let Some(https) = settings.https {
         server = server.bind_secure(https).await?;
     }
-    let api = if edge_only { None } else { Some(ApiServer::bind(settings.api).await?) };
+    let api = if edge_only { None } else { Some(ApiServer::bind(settings.api).await?.drain_max(settings.drain)) };
 
     let (tails, metrics) = (Tails::new(), Arc::new(Metrics::new()));
     let telemetry = Arc::new(Telemetry { tails: tails.clone(), metrics: Arc::clone(&metrics) });
@@ -304,7 +302,7 @@ fn edge_config(settings: &UpSettings) -> EdgeConfig {
         author: false,
         instances_per_worker_max: settings.instances.unwrap_or_else(machine::processors),
         isolates_max: settings.isolates,
-        instance_idle_max: IDLE_MAX,
+        instance_idle_max: machine::INSTANCE_IDLE_MAX,
         memory_bytes_max: settings.memory_mib.unwrap_or_else(machine::half_of_memory_mib).saturating_mul(1024 * 1024),
     }
 }

@@ -81,6 +81,7 @@ fn a_body_is_coded_as_its_headers_say() {
     ] {
         let answer = dev.ask("GET", None, path, &[("accept-encoding", "gzip, br")], &[]);
         assert_eq!(answer.header("content-encoding"), Some(coding), "{path}");
+        assert_eq!(answer.header("vary"), Some("Accept-Encoding"), "{path}");
         assert_ne!(answer.text(), text, "{path}");
         // A client that does not say that it reads this is given what it does.
         let answer = dev.get(path);

@@ -41,6 +41,34 @@ fn tests_that_the_specification_names_exist() {
     }
 }
 
+/// Where a file may be that a document names: from the root, from `crates/`, or from a crate's sources. A name without a
+/// folder is that of a file beside the one named before it.
+fn places_of(named: &str, before: &Path) -> Vec<PathBuf> {
+    let Some((name, rest)) = named.split_once('/') else {
+        return vec![before.with_file_name(named)];
+    };
+    let crates = root().join("crates");
+    vec![root().join(named), crates.join(named), crates.join(name).join("src").join(rest)]
+}
+
+#[test]
+fn sources_that_the_documents_name_exist() {
+    for document in ["SPEC.md", "ARCHITECTURE.md"] {
+        let text = read(document);
+        let (mut count, mut before) = (0, PathBuf::new());
+        for named in text.split('`').skip(1).step_by(2).filter(|code| code.ends_with(".rs")) {
+            // Every crate has one.
+            if ["lib.rs", ".rs"].contains(&named) {
+                continue;
+            }
+            let found = places_of(named, &before).into_iter().find(|place| place.is_file());
+            before = found.unwrap_or_else(|| panic!("{document} names {named}, which is not there"));
+            count += 1;
+        }
+        assert!(count > 10, "{document} names {count} sources");
+    }
+}
+
 #[test]
 fn files_that_the_documents_link_exist() {
     for document in ["README.md", "ARCHITECTURE.md", "SPEC.md", "CONTRIBUTING.md"] {

@@ -3,7 +3,9 @@
 
 mod support;
 
-use support::{Dev, Folder, eventually, raw};
+use std::net::SocketAddr;
+
+use support::{Dev, Folder, ask, eventually, raw};
 
 #[test]
 fn scheduled_handlers_are_told_why_they_run() {
@@ -83,6 +85,28 @@ fn the_service_worker_form_has_files_as_globals() {
 
     folder.file("src/index.js", "export default { fetch() {} }");
     dev.wait_output("`wasm_modules.CODE` is a global of a worker that calls addEventListener");
+}
+
+#[test]
+fn a_rate_limit_of_the_configuration_counts_by_key_where_the_configuration_says_to_listen() {
+    let folder = Folder::new();
+    folder.file(
+        "wrangler.jsonc",
+        r#"{ "name": "limited", "main": "index.js", "compatibility_date": "2026-11-01", "dev": { "ip": "127.0.0.2" },
+             "ratelimits": [{ "name": "RATE", "namespace_id": "1001", "simple": { "limit": 2, "period": 60 } }] }"#,
+    );
+    folder.file(
+        "index.js",
+        r#"export default { async fetch(request, env) {
+             const { success } = await env.RATE.limit({ key: new URL(request.url).pathname });
+             return new Response(success ? "yes" : "no");
+           } };"#,
+    );
+    let dev = Dev::start(&[folder.path()], &["--no-watch"]);
+    let address = SocketAddr::from(([127, 0, 0, 2], dev.address.port()));
+    let answers = |path: &str| [(); 3].map(|()| ask(address, "GET", None, path, &[], &[]).text());
+    assert_eq!(answers("/a"), ["yes", "yes", "no"]);
+    assert_eq!(answers("/b"), ["yes", "yes", "no"]);
 }
 
 #[test]

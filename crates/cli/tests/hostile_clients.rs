@@ -318,6 +318,22 @@ fn first_bytes_that_come_apart_are_waited_for_and_a_client_that_leaves_is_notice
 }
 
 #[test]
+fn a_preface_of_http2_that_does_not_come_whole_is_given_up() {
+    let up = Up::start();
+    let mut slow: Vec<_> = ["P", "PRI", "PRI * HTTP/2.0\r\n\r\n"]
+        .map(|begun| {
+            let mut stream = TcpStream::connect(up.http).unwrap();
+            stream.write_all(begun.as_bytes()).unwrap();
+            stream
+        })
+        .into();
+    for stream in &mut slow {
+        let answer = String::from_utf8_lossy(&read_all(stream)).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+}
+
+#[test]
 fn methods_that_are_no_workers_and_bodies_that_are_not_valid_are_refused() {
     let up = Up::start();
     up.deploy("reader", &serde_json::json!({}), READER);

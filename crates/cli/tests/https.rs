@@ -14,18 +14,22 @@ mod support;
 #[path = "../../tls/tests/support/pebble.rs"]
 mod pebble;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use pebble::Pebble;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 use support::up::Up;
-use support::{Folder, PATIENCE};
+use support::{Folder, PATIENCE, eventually};
 
 /// An authority, and what it vouches for.
 struct Authority {
@@ -75,11 +79,20 @@ struct Client {
 impl Client {
     /// Trusts `ca` alone; finds `hosts` on this machine.
     fn new(ca: &Path, hosts: &[&str]) -> Self {
+        Self::run("ask.py", ca, hosts)
+    }
+
+    /// One connection to `host` by HTTP/3, and what is said on it step by step.
+    fn by_steps(ca: &Path, host: &str, port: u16) -> Self {
+        Self::run("steps.py", ca, &[host, &port.to_string()])
+    }
+
+    fn run(script: &str, ca: &Path, arguments: &[&str]) -> Self {
         static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
         let python = INSTALLED.get_or_init(|| support::python::installed("https")).join("python3");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/https/ask.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/https").join(script);
         let mut command = Command::new(python);
-        command.arg(script).arg(ca).args(hosts).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(script).arg(ca).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         Self { child, input, output: BufReader::new(output) }
@@ -106,6 +119,17 @@ impl Client {
         assert!(answer["error"].is_null(), "{url} by HTTP/{version}: {answer}");
         answer
     }
+
+    /// Of a client by steps: begins a request, and maybe ends it with its head; gives its stream.
+    fn head(&mut self, method: &str, path: &str, headers: &Value, end: bool) -> Value {
+        let step = json!({ "do": "head", "method": method, "path": path, "headers": headers, "end": end });
+        self.ask(&step)["stream"].clone()
+    }
+
+    /// Of a client by steps: does something with a stream.
+    fn step(&mut self, what: &str, stream: &Value) -> Value {
+        self.ask(&json!({ "do": what, "stream": stream }))
+    }
 }
 
 impl Drop for Client {
@@ -131,6 +155,11 @@ impl Site {
         let up = Up::start_with(&[&["--https", "127.0.0.1:0", "--tls", &pair], arguments].concat());
         let client = Client::new(&authority.ca(), &["hello.localhost", "shop.localhost"]);
         Self { authority, up, client }
+    }
+
+    /// A client of the worker `hello` by HTTP/3, step by step.
+    fn by_steps(&self) -> Client {
+        Client::by_steps(&self.authority.ca(), "hello.localhost", self.up.https.unwrap().port())
     }
 
     fn url(&self, worker: &str, path: &str) -> String {
@@ -181,6 +210,8 @@ fn bodies_go_both_ways_by_every_protocol() {
             if (pathname === "/size") return new Response(String((await request.arrayBuffer()).byteLength));
             if (pathname === "/large") return new Response("x".repeat(5_000_000));
             if (pathname === "/none") return new Response(null, { status: 204 });
+            if (pathname === "/bare") return new Response(request.method === "HEAD" ? null : "a body");
+            if (pathname === "/said") return new Response(null, { headers: { "content-length": "6" } });
             return new Response(request.method + String(request.body === null));
         } };"#,
     );
@@ -204,6 +235,11 @@ fn bodies_go_both_ways_by_every_protocol() {
         assert_eq!(ask(&mut site.client, "GET", "/", None)["body"], "GETtrue");
         let head = ask(&mut site.client, "HEAD", "/", None);
         assert_eq!((head["status"].as_u64(), head["length"].as_u64()), (Some(200), Some(0)));
+        // A length of 0 would be wrong of what GET gets.
+        assert_eq!(ask(&mut site.client, "HEAD", "/bare", None)["headers"]["content-length"], Value::Null);
+        if version < 3 {
+            assert_eq!(ask(&mut site.client, "HEAD", "/said", None)["headers"]["content-length"], "6");
+        }
         assert_eq!(ask(&mut site.client, "HEAD", "/none", None)["status"], 204);
         assert_eq!(ask(&mut site.client, "GET", "/none", None)["status"], 204);
     }
@@ -308,9 +344,159 @@ fn what_was_accepted_is_answered_when_the_program_is_told_to_stop() {
     }
 }
 
+/// A connection on which both ends agreed to speak HTTP/2, and then the client says nothing.
+fn silent(site: &Site) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(&std::fs::read(site.authority.ca()).unwrap()).unwrap()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let mut connection =
+        ClientConnection::new(Arc::new(config), ServerName::try_from("hello.localhost").unwrap()).unwrap();
+    let mut socket = TcpStream::connect(site.up.https.unwrap()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    connection.complete_io(&mut socket).unwrap();
+    assert_eq!(connection.alpn_protocol(), Some(&b"h2"[..]));
+    StreamOwned::new(connection, socket)
+}
+
+#[test]
+fn a_client_that_agrees_on_http2_and_says_nothing_is_given_up() {
+    let site = Site::start(&[]);
+    let ended = silent(&site).read_to_end(&mut Vec::new());
+    let is_held = ended.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+    assert!(!is_held, "it holds its place for ever");
+}
+
+#[test]
+fn clients_that_do_not_begin_hold_up_no_stop() {
+    let mut site = Site::start(&[]);
+    let _secured = silent(&site);
+    let mut plain = TcpStream::connect(site.up.http).unwrap();
+    plain.write_all(b"PRI").unwrap();
+    assert!(site.up.stop().success());
+    assert!(!site.up.output().contains("still unanswered"), "{}", site.up.output());
+}
+
 fn metrics_say_in_flight(up: &Up, number: u32) -> bool {
+    metrics_say(up, "in_flight", number)
+}
+
+fn metrics_say(up: &Up, what: &str, number: u32) -> bool {
     let metrics = support::ask_host(up.api, "GET", &up.api.to_string(), "/metrics", &[], &[]).text();
-    metrics.lines().any(|line| line.contains("in_flight") && line.ends_with(&format!(" {number}")))
+    metrics.lines().any(|line| line.contains(what) && line.ends_with(&format!(" {number}")))
+}
+
+/// Codes of RFC 9114, section 8.1.
+const H3_REQUEST_CANCELLED: u64 = 0x10c;
+const H3_MESSAGE_ERROR: u64 = 0x10e;
+
+#[test]
+fn a_request_by_http3_that_is_not_whole_reaches_no_worker() {
+    let site = Site::start(&[]);
+    site.up.deploy(
+        "hello",
+        &json!({}),
+        r#"let runs = 0;
+        export default { async fetch(request) {
+            if (request.method === "POST") return new Response(String(runs));
+            runs += 1;
+            return new Response(await request.text());
+        } };"#,
+    );
+    let mut client = site.by_steps();
+    let data = |client: &mut Client, stream: &Value| {
+        client.ask(&json!({ "do": "data", "stream": stream, "text": "12345", "end": true }));
+    };
+    for method in ["DELETE", "OPTIONS", "GET", "HEAD"] {
+        let cut = client.head(method, "/", &json!({ "content-length": "40" }), false);
+        client.step("reset", &cut);
+        let answer = client.step("answer", &cut);
+        assert!(answer["status"].is_null() && answer["closed"].is_null(), "{method}, cut: {answer}");
+
+        let short = client.head(method, "/", &json!({ "content-length": "40" }), true);
+        let long = client.head(method, "/", &json!({ "content-length": "1" }), false);
+        data(&mut client, &long);
+        let no_number = client.head(method, "/", &json!({ "content-length": "five" }), true);
+        for (what, stream) in [("short", short), ("long", long), ("no number", no_number)] {
+            let answer = client.step("answer", &stream);
+            assert!(answer["status"].is_null() && answer["closed"].is_null(), "{method}, {what}: {answer}");
+            assert_eq!(answer["reset"], H3_MESSAGE_ERROR, "{method}, {what}");
+        }
+    }
+    let whole = client.head("DELETE", "/", &json!({ "content-length": "5" }), false);
+    data(&mut client, &whole);
+    assert_eq!(client.step("answer", &whole)["body"], "12345");
+    let asked = client.head("POST", "/", &json!({}), true);
+    assert_eq!(client.step("answer", &asked)["body"], "1", "only the whole request came to the worker");
+}
+
+#[test]
+fn a_request_by_http3_ends_when_its_client_wants_no_answer() {
+    let site = Site::start(&[]);
+    // Longer than this test waits.
+    site.up.deploy(
+        "hello",
+        &json!({}),
+        r#"const silence = () => new Promise((done) => setTimeout(done, 200_000));
+        export default { async fetch(request) {
+            const { pathname } = new URL(request.url);
+            if (pathname === "/silent") await silence();
+            let begun = false;
+            return new Response(new ReadableStream({ async pull(controller) {
+                if (begun) await silence();
+                begun = true;
+                controller.enqueue(new TextEncoder().encode("first"));
+            } }));
+        } };"#,
+    );
+    let mut client = site.by_steps();
+    let silent = client.head("GET", "/silent", &json!({}), true);
+    eventually("the request is under way", || metrics_say_in_flight(&site.up, 1).then_some(()));
+    let stuck = client.head("GET", "/stuck", &json!({}), true);
+    assert_eq!(client.step("some", &stuck)["body"], "first");
+    for (stream, number) in [(silent, 1), (stuck, 2)] {
+        client.step("stop", &stream);
+        eventually("the request is canceled", || {
+            metrics_say(&site.up, r#"worker="hello",outcome="canceled"}"#, number).then_some(())
+        });
+        // As it came (RFC 9000, section 3.5).
+        assert_eq!(client.step("answer", &stream)["reset"], H3_REQUEST_CANCELLED);
+    }
+    eventually("nothing is under way", || metrics_say_in_flight(&site.up, 0).then_some(()));
+}
+
+#[test]
+fn a_drain_waits_until_answers_by_http3_have_arrived() {
+    let mut site = Site::start(&[]);
+    site.up.deploy(
+        "hello",
+        &json!({}),
+        r#"export default { async fetch() {
+            await new Promise((done) => setTimeout(done, 1000));
+            return new Response("x".repeat(3_000_000));
+        } };"#,
+    );
+    let mut client = site.by_steps();
+    let stream = client.head("GET", "/", &json!({}), true);
+    eventually("the request is under way", || metrics_say_in_flight(&site.up, 1).then_some(()));
+    // Nothing of the answer arrives before the program has sent what it can, and drains.
+    client.ask(&json!({ "do": "away", "seconds": 4 }));
+    assert!(site.up.stop().success());
+    let answer = client.step("answer", &stream);
+    assert_eq!((answer["status"].as_u64(), answer["length"].as_u64()), (Some(200), Some(3_000_000)), "{answer}");
+}
+
+#[test]
+fn a_drain_waits_for_no_handshake_by_quic() {
+    let mut site = Site::start(&[]);
+    let mut client = site.by_steps();
+    client.ask(&json!({ "do": "knock" }));
+    assert!(site.up.stop().success());
+    assert!(!site.up.output().contains("still unanswered"), "{}", site.up.output());
 }
 
 #[test]
@@ -362,36 +548,59 @@ fn the_api_speaks_tls_where_other_machines_reach_it() {
     assert!(!answer.starts_with(b"HTTP/1.1 200"), "a token is never asked for in the clear");
 }
 
+/// A platform whose certificates are from an ACME server.
+struct ByAcme {
+    up: Up,
+    pebble: Pebble,
+    /// Vouches for them.
+    issuing: PathBuf,
+    _folder: Folder,
+}
+
+impl ByAcme {
+    /// With further arguments.
+    fn start(arguments: &[&str]) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let pebble = runtime.block_on(Pebble::start(None));
+        let folder = Folder::new();
+        let root = folder.file("root.pem", &pebble.root_pem());
+        let issuing = folder.file("issuing.pem", &runtime.block_on(pebble.issuing_root_pem()));
+        let (https, directory) = (format!("127.0.0.1:{}", pebble.tls_port), pebble.directory());
+        let own = ["--https", &https, "--domain", "apps.test", "--acme", "--acme-contact", "ops@apps.test"];
+        let server = ["--acme-directory", &directory, "--acme-root", root.to_str().unwrap()];
+        let up = Up::start_with(&[own.as_slice(), &server, arguments].concat());
+        Self { up, pebble, issuing, _folder: folder }
+    }
+}
+
+#[test]
+fn the_api_has_a_certificate_of_its_public_name_by_acme() {
+    let ByAcme { up, issuing, pebble: _pebble, _folder } =
+        ByAcme::start(&["--api", "0.0.0.0:0", "--public-url", "https://api.apps.test"]);
+    let mut client = Client::new(&issuing, &["api.apps.test", "other.apps.test"]);
+    let url = |host: &str| format!("https://{host}:{}/healthz", up.api.port());
+    assert_eq!(client.get(2, &url("api.apps.test"))["status"], 200);
+    let refused = client.ask(&json!({ "version": 1, "method": "GET", "url": url("other.apps.test") }));
+    assert!(!refused["error"].is_null(), "the API has no such name: {refused}");
+}
+
 #[test]
 fn certificates_are_fetched_by_acme_for_the_hosts_that_workers_have() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let pebble = runtime.block_on(Pebble::start(None));
-    let folder = Folder::new();
-    let root = folder.file("root.pem", &pebble.root_pem());
-    let https = format!("127.0.0.1:{}", pebble.tls_port);
-    let directory = pebble.directory();
-    let mut up = Up::start_with(&[
-        "--https",
-        &https,
-        "--domain",
-        "apps.test",
-        "--acme",
-        "--acme-directory",
-        &directory,
-        "--acme-root",
-        root.to_str().unwrap(),
-        "--acme-contact",
-        "ops@apps.test",
-    ]);
+    let ByAcme { mut up, pebble, issuing, _folder } = ByAcme::start(&[]);
     up.deploy("hello", &json!({}), "export default { fetch: () => new Response('well') };");
-    let issuing = folder.file("issuing.pem", &runtime.block_on(pebble.issuing_root_pem()));
-    let hosts = ["hello.apps.test", "stranger.apps.test", "0a1b2c3d-hello.apps.test"];
+    let routes = json!([{ "pattern": "*.example.com/*" }]);
+    up.well("PUT", &format!("{}/routes", up.script_path("hello")), Some(&routes));
+    let began = Instant::now();
+    while up.get_host("made-up.example.com", "/").text() != "well" {
+        assert!(began.elapsed() < PATIENCE, "the route never answers");
+    }
+    let hosts = ["hello.apps.test", "stranger.apps.test", "0a1b2c3d-hello.apps.test", "made-up.example.com"];
     let port = pebble.tls_port;
     let url = |host: &str| format!("https://{host}:{port}/");
     let mut client = Client::new(&issuing, &hosts);
     let first = client.get(2, &url("hello.apps.test"));
     assert_eq!(first["body"], "well");
-    for host in ["stranger.apps.test", "0a1b2c3d-hello.apps.test"] {
+    for host in ["stranger.apps.test", "0a1b2c3d-hello.apps.test", "made-up.example.com"] {
         let refused = client.ask(&json!({ "version": 1, "method": "GET", "url": url(host) }));
         assert!(!refused["error"].is_null(), "nobody gave {host} to a worker: {refused}");
     }

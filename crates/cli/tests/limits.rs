@@ -465,6 +465,10 @@ export default {
       case "/count": return new Response(String((await request.arrayBuffer()).byteLength));
       case "/ignore": return new Response("ignored");
       case "/headers": return new Response("x", { headers: { "x-large": "h".repeat(Number(url.searchParams.get("size"))) } });
+      case "/many-headers": {
+        const count = Number(url.searchParams.get("count"));
+        return new Response("x", { headers: Object.fromEntries(Array.from({ length: count }, (_, i) => [`x-${i}`, ""])) });
+      }
       case "/log":
         for (let i = 0; i < 200; i++) console.log(`line ${i} ` + "l".repeat(100));
         console.log("the last line");
@@ -542,6 +546,17 @@ fn response_headers_larger_than_allowed_are_refused() {
         assert!(body["used"].as_u64().unwrap() >= size, "{body:#}");
         assert_terminal(&mut dev, &body);
     }
+    assert_eq!(dev.get("/ignore").text(), "ignored");
+    neighbour.noticed_nothing();
+}
+
+#[test]
+fn a_response_of_too_many_different_headers_is_an_exception() {
+    let (dev, _folder) = start("{}", BODIES, &[]);
+    let neighbour = Neighbour::of(&dev);
+    let answer = dev.get("/many-headers?count=4200");
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert!(answer.text().contains("more than 4096 different headers"), "{}", answer.text());
     assert_eq!(dev.get("/ignore").text(), "ignored");
     neighbour.noticed_nothing();
 }

@@ -1,4 +1,4 @@
-//! What a machine and its operator do to a running `selvedge up`: readers of its log that stand still or go, programs that
+//! What a machine and its operator do to a running Selvedge: readers of its log that stand still or go, programs that
 //! are replaced, folders that are lost, damaged, or brought back from a copy.
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use support::up::{Up, client, printed};
-use support::{Folder, ask_host, children, eventually};
+use support::{Dev, Folder, ask_host, children, eventually};
 
 fn saying(text: &str) -> String {
     format!("export default {{ fetch() {{ return new Response({text:?}); }} }};")
@@ -199,6 +199,26 @@ fn an_edge_has_its_folder_to_itself() {
 }
 
 #[test]
+fn a_drain_takes_as_long_as_it_may_at_the_api_too() {
+    use std::io::{Read, Write};
+    let mut up = Up::start_with(&["--drain", "1"]);
+    let head = format!(
+        "POST /client/v4/accounts/{}/storage/kv/namespaces HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n",
+        up.account, up.token
+    );
+    let mut stream = std::net::TcpStream::connect(up.api).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    // Whoever reads the body says so. It never comes.
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 100");
+    up.signal("TERM");
+    eventually("it has ended", || up.has_ended().then_some(()));
+    eventually("it says so", || up.output().contains("unanswered after 1s").then_some(()));
+}
+
+#[test]
 fn a_second_order_to_stop_ends_it_at_once() {
     let mut up = Up::start_with(&["--drain", "3600"]);
     let script = "export default { async fetch() { await scheduler.wait(3_000_000); return new Response('late'); } };";
@@ -223,4 +243,51 @@ fn a_second_order_to_stop_ends_it_at_once() {
     up.signal("TERM");
     eventually("it has ended", || up.has_ended().then_some(()));
     asked.join().unwrap();
+}
+
+#[test]
+fn a_second_order_to_stop_ends_dev_at_once_too() {
+    use std::time::{Duration, Instant};
+    // Half of what a drain may take.
+    const SOON: Duration = Duration::from_secs(15);
+    let (mut dev, _folder) = Dev::script(
+        "export default { async fetch() {
+            console.log('under way');
+            await scheduler.wait(3_000_000);
+            return new Response('late');
+        } };",
+    );
+    let address = dev.address;
+    let asked = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        // It is cut off.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    dev.wait_output("under way");
+    let began = Instant::now();
+    // The end of a terminal ends nothing by itself.
+    dev.signal("-HUP");
+    let status = dev.stop_with("-INT");
+    assert!(status.success() && began.elapsed() < SOON, "{status} after {:?}", began.elapsed());
+    asked.join().unwrap();
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_wrong_arguments() {
+    let folder = Folder::new();
+    folder.file("hello.js", &saying("well"));
+    for (arguments, said) in [
+        (&["up", "--http", "nonsense"][..], "nonsense"),
+        (&["up", "--isolates", "2501"][..], "from 1 to 2500"),
+        (&["config", "--drain", "many"][..], "--drain: `drain`"),
+        (&["dev", "hello.js", "--allow-net", "nonsense:port"][..], "--allow-net"),
+        (&["dev", "hello.js", "--isolates", "2501"][..], "from 1 to 2500"),
+        (&["dev", "hello.js", "--isolates", "0"][..], "from 1 to 2500"),
+    ] {
+        let output = client(folder.path()).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", printed(&output));
+        assert!(printed(&output).contains(said), "{arguments:?}: {}", printed(&output));
+    }
 }

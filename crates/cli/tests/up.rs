@@ -172,6 +172,37 @@ fn shares_are_kept_and_clients_keep_their_version() {
 }
 
 #[test]
+fn no_cache_gives_a_client_the_key_of_another() {
+    // Says of caches what its query does.
+    const SOURCE: &str = "export default { fetch(request) {
+        const said = new URL(request.url).search.slice(1);
+        return new Response('', { headers: said ? { 'cache-control': said } : {} });
+    } };";
+    let up = Up::start();
+    up.deploy("shop", &json!({}), SOURCE);
+    let old = up.well("GET", &format!("{}/deployments", up.script_path("shop")), None);
+    let old = old["deployments"][0]["versions"][0]["version_id"].as_str().unwrap().to_owned();
+    let new = up.upload_version("shop", &json!({}), &format!("{SOURCE} // new"));
+    up.share("shop", &[(&new, 50.0), (&old, 50.0)]);
+    until("clients get keys", || up.get("shop", "/").header("set-cookie").is_some());
+    for (said, has_key) in [
+        ("", true),
+        ("no-store", true),
+        ("private,max-age=600", true),
+        // As files have it.
+        ("public,max-age=0,must-revalidate", true),
+        ("max-age=600", false),
+        ("public", false),
+        ("s-maxage=60", false),
+    ] {
+        let answer = up.get("shop", &format!("/?{said}"));
+        assert_eq!(answer.header("set-cookie").is_some(), has_key, "{said}");
+        let kept_back = answer.headers.iter().any(|(_, value)| value == "private=\"set-cookie\"");
+        assert_eq!(kept_back, has_key && !said.starts_with("private") && said != "no-store", "{said}");
+    }
+}
+
+#[test]
 fn a_version_has_a_preview_before_it_is_deployed() {
     let up = Up::start();
     up.deploy("site", &json!({}), &saying("live"));
@@ -211,6 +242,46 @@ fn routes_and_custom_domains_lead_to_workers() {
     routes("all", &["example.com/*"]);
     until("the custom domain answers", || up.get_host("whole.example.com", "/").text() == "whole");
     until("the route is gone", || up.get_host("www.example.com", "/").status == 404);
+}
+
+#[test]
+fn a_worker_on_a_route_reaches_the_custom_domain_behind_it_and_the_routes_of_other_zones() {
+    let up = Up::start();
+    // Says who it is, and what it is answered by where its query says, or else by what the request is for.
+    let passing = |name: &str| {
+        format!(
+            "export default {{ async fetch(request) {{
+                const to = new URL(request.url).searchParams.get('to') ?? request;
+                return new Response('{name} ' + await (await fetch(to)).text());
+            }} }};"
+        )
+    };
+    up.deploy("api", &json!({}), &saying("api"));
+    up.deploy("other", &json!({}), &saying("other"));
+    up.deploy("auth", &json!({}), &passing("auth"));
+    up.deploy("public", &json!({ "compatibility_flags": ["global_fetch_strictly_public"] }), &passing("public"));
+    let domains = json!([{ "hostname": "api.example.com", "zone_name": "example.com" }]);
+    let records = json!({ "override_existing_dns_record": true, "origins": domains });
+    up.well("PUT", &format!("{}/domains/records", up.script_path("api")), Some(&records));
+    until("the custom domain answers", || up.get_host("api.example.com", "/").text() == "api");
+    for (worker, pattern) in
+        [("other", "example.org/*"), ("auth", "api.example.com/auth*"), ("public", "api.example.com/public*")]
+    {
+        up.well("PUT", &format!("{}/routes", up.script_path(worker)), Some(&json!([{ "pattern": pattern }])));
+    }
+    until("the route of the other zone answers", || up.get_host("example.org", "/").text() == "other");
+    for (path, text) in [
+        ("/auth/x", "auth api"),
+        ("/auth?to=http://api.example.com/auth/x", "auth api"),
+        ("/auth?to=http://example.org/", "auth other"),
+    ] {
+        until("the worker before the domain reaches it", || up.get_host("api.example.com", path).text() == text);
+    }
+    // This one asks as a client does: it meets itself, up to the end of what one request may.
+    until("the worker that meets itself is stopped", || {
+        let text = up.get_host("api.example.com", "/public").text();
+        text.starts_with("public public ") && text.contains("Too many Worker invocations")
+    });
 }
 
 #[test]
@@ -368,6 +439,39 @@ fn a_rate_limit_counts_by_key() {
     let answers = |path: &str| (0..5).map(|_| up.get("limited", path).text()).collect::<Vec<_>>();
     assert_eq!(answers("/a"), ["yes", "yes", "yes", "no", "no"]);
     assert_eq!(answers("/b")[0], "yes");
+}
+
+#[test]
+fn a_version_has_limits_of_its_own_and_the_log_says_which_went_over_one_and_where() {
+    const SCRIPT: &str = "export default { async fetch(request) {
+        if (request.url.endsWith('/spin')) for (;;);
+        try {
+            for (let asked = 0; asked < 4; asked++) await caches.default.match('https://loom.test/');
+            return new Response('all');
+        } catch (error) {
+            return new Response(`${error}`);
+        }
+    } };";
+    let up = Up::start();
+    let limits = json!({ "cpu_ms": 60, "subrequests": 4 });
+    let deployed = up.deploy("bounded", &json!({ "limits": limits }), SCRIPT);
+    assert_eq!(up.get("bounded", "/").text(), "all");
+    // A client that changes a version sends back what it was told of it.
+    let settings = up.well("GET", &format!("{}/settings", up.script_path("bounded")), None);
+    assert_eq!(settings["limits"], limits);
+    let spun = up.get("bounded", "/spin");
+    assert_eq!(spun.status, 503, "{}", spun.text());
+    assert!(spun.text().contains("allowed 60"), "{}", spun.text());
+    let version = deployed["deployment_id"].as_str().unwrap();
+    until("it is logged", || {
+        let output = up.output();
+        let line = output.lines().find(|line| line.contains("exceeded a limit"));
+        line.is_some_and(|line| line.contains(version) && line.contains("index.js:2:"))
+    });
+
+    up.deploy("bounded", &json!({ "limits": { "subrequests": 3 } }), SCRIPT);
+    let answer = up.get("bounded", "/").text();
+    assert!(answer.contains("subrequests limit exceeded: used 4, allowed 3"), "{answer}");
 }
 
 #[test]

@@ -51,6 +51,13 @@ impl Control {
         self.ask(caller, account, Permission::AccountRead, move |view| view.account(&id)).await
     }
 
+    /// What follows `worker.` in the host names of the account's workers. Needs `workers:read`.
+    pub async fn suffix_of(&self, caller: &Caller, account: &AccountId) -> Result<String, ControlError> {
+        let id = account.clone();
+        let account = self.ask(caller, account, Permission::WorkersRead, move |view| view.account(&id)).await?;
+        Ok(self.host_suffix(&account))
+    }
+
     /// Makes an account. For administrators of the platform.
     pub async fn create_account(&self, caller: &Caller, new: NewAccount) -> Result<Account, ControlError> {
         caller.require_admin()?;
@@ -117,7 +124,7 @@ impl Control {
     }
 
     /// What follows `worker.` in the host names of that account's workers: `domain` or `subdomain.domain`.
-    pub fn host_suffix(&self, account: &Account) -> String {
+    pub(crate) fn host_suffix(&self, account: &Account) -> String {
         match &account.subdomain {
             Some(subdomain) => format!("{subdomain}.{}", self.domain()),
             None => self.domain().to_owned(),

@@ -1,9 +1,9 @@
 //! The bindings of an upload, before they are resolved.
 
-use selvedge_model::{BindingRecord, VersionId};
+use selvedge_model::{BindingKind, BindingRecord, VersionId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::secret::Secret;
 
@@ -74,6 +74,7 @@ fn needs_more(kind: &str) -> bool {
         "assets"
             | "version_metadata"
             | "ai"
+            | "analytics"
             | "browser"
             | "images"
             | "send_email"
@@ -81,4 +82,46 @@ fn needs_more(kind: &str) -> bool {
             | "stream"
             | "media"
     )
+}
+
+/// Reads the bindings of an upload, which says all that a version is made of: there, more need not be said of a binding of
+/// some types of which more can be. In a patch, clients name those that are to stay as they are.
+pub(crate) fn uploaded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<BindingInput>, D::Error> {
+    let whole = |input: BindingInput| match input {
+        BindingInput::Named { name, kind } if matches!(kind.as_str(), "analytics_engine" | "unsafe_hello_world") => {
+            BindingInput::Given(BindingRecord { name, kind: BindingKind::Other { kind, fields: Map::new() } })
+        }
+        other => other,
+    };
+    Ok(Vec::<BindingInput>::deserialize(deserializer)?.into_iter().map(whole).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// As wrangler sends those of which the configuration says no more than a name.
+    fn named(kind: &str) -> Value {
+        json!({ "name": "B", "type": kind })
+    }
+
+    #[test]
+    fn a_binding_that_says_all_by_its_type_is_not_taken_over_from_the_latest_version() {
+        let patched = |kind: &str| serde_json::from_value::<BindingInput>(named(kind)).unwrap();
+        let uploaded = |kind: &str| uploaded(json!([named(kind)])).unwrap().remove(0);
+        for kind in ["ai", "analytics", "browser", "send_email", "worker_loader"] {
+            assert!(matches!(patched(kind), BindingInput::Given(_)), "{kind}");
+            assert_eq!(uploaded(kind), patched(kind));
+        }
+        for kind in ["analytics_engine", "unsafe_hello_world"] {
+            assert!(matches!(patched(kind), BindingInput::Named { .. }), "{kind}");
+            let BindingInput::Given(record) = uploaded(kind) else { panic!("{kind}") };
+            assert_eq!(serde_json::to_value(&record).unwrap(), named(kind));
+        }
+        for kind in ["d1", "k2", "kv_namespace", "secret_text"] {
+            assert!(matches!(uploaded(kind), BindingInput::Named { .. }), "{kind}");
+        }
+    }
 }

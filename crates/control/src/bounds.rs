@@ -28,6 +28,8 @@ pub const ACCOUNT_ROUTES_MAX: u64 = 10_000;
 pub const EXCLUSIONS_MAX: u64 = 1_000;
 /// Custom domains of one worker.
 pub const DOMAINS_MAX: usize = 100;
+/// Custom domains of one account.
+pub const ACCOUNT_DOMAINS_MAX: u64 = 10_000;
 /// Cron triggers of one worker.
 pub const CRONS_MAX: usize = 100;
 /// Bindings of one version.
@@ -100,6 +102,8 @@ pub const CONSUMERS_MAX: usize = 10;
 pub const PAGE_MAX: u64 = 1_000;
 /// Versions that are being started at once, by all accounts together.
 pub const STARTS_MAX: usize = 32;
+/// Versions that are being started at once by the tokens of one account.
+pub const ACCOUNT_STARTS_MAX: usize = 4;
 /// How long a command that is decided waits until the nearest point of presence serves what it changed.
 pub const SERVED_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How often a command is decided anew because others came in between.

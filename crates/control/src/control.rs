@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use selvedge_fabric::{Change, Fabric};
-use selvedge_model::{AccountId, is_host_name};
-use tokio::sync::{RwLock, Semaphore};
+use selvedge_model::{AccountId, BlobHash, is_host_name};
+use tokio::sync::RwLock;
 
 use crate::account::Account;
-use crate::bounds::{SERVED_WAIT_MAX, STARTS_MAX};
+use crate::bounds::SERVED_WAIT_MAX;
 use crate::caller::{Caller, Permission, Scope};
 use crate::core::{Core, Decided};
 use crate::error::ControlError;
 use crate::event::{By, Event};
+use crate::make::Starts;
 use crate::nearest::NearestPop;
 use crate::pins::Pins;
 use crate::secret::{Secret, SecretsKey, write_private};
@@ -86,7 +88,9 @@ pub struct Control {
     /// Held for reading while blobs are noted and put, for writing while unused ones are removed.
     pub(crate) blobs: RwLock<()>,
     pub(crate) pins: Arc<Pins>,
-    pub(crate) starts: Semaphore,
+    pub(crate) starts: Starts,
+    /// The manifest of assets that the operator was told last of that it cannot be listed.
+    pub(crate) unlisted: Mutex<Option<BlobHash>>,
     domain: String,
 }
 
@@ -108,8 +112,9 @@ impl Control {
         check_key(&*fabric, &config.secrets_key).await?;
         let core = Core::open(Store::open(&config.data)?, fabric, config.clock).await?;
         core.publish().await?;
-        let (blobs, pins, starts) = (RwLock::new(()), Arc::default(), Semaphore::new(STARTS_MAX));
-        let control = Arc::new(Self { core, nearest, key: config.secrets_key, blobs, pins, starts, domain });
+        let (blobs, pins, starts) = (RwLock::new(()), Arc::default(), Starts::new());
+        let (key, unlisted) = (config.secrets_key, Mutex::default());
+        let control = Arc::new(Self { core, nearest, key, blobs, pins, starts, unlisted, domain });
         let first_start = control.start_first(config.admin_token).await?;
         Ok(Opened { control, first_start })
     }

@@ -81,15 +81,12 @@ impl Core {
         loop {
             let (position, _) = self.store.read(|view| view.position()).await?;
             let records = self.fabric.read(LOG, Position(position), READ_MAX).await?;
-            let count = records.len();
-            if count == 0 {
+            // Only then: large records come fewer at a time, though more follow.
+            if records.is_empty() {
                 return Ok(());
             }
             let records = records.into_iter().map(|record| (record.position.0, record.bytes)).collect();
             self.apply(records).await?;
-            if count < READ_MAX {
-                return Ok(());
-            }
         }
     }
 
@@ -173,6 +170,27 @@ impl Core {
         self.catch_up().await?;
         drop(deciding);
         self.publish().await
+    }
+
+    /// Changes the view while nothing is decided, once it has all that the log has: for who concludes from what the view
+    /// does not have.
+    pub async fn change_settled<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&View<'_>) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let _nothing_is_decided = self.deciding.lock().await;
+        self.catch_up().await?;
+        let end = self.fabric.end(LOG).await?.0;
+        self.store
+            .write(move |view| {
+                let (position, _) = view.position()?;
+                if position != end {
+                    let source = format!("it is at {position}, and the log ends at {end}").into();
+                    return Err(ControlError::View { action: "keep up with the log", source });
+                }
+                change(view)
+            })
+            .await
     }
 
     /// Publishes all that waits.

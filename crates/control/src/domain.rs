@@ -3,7 +3,7 @@
 use selvedge_model::{AccountId, WorkerName};
 use serde::{Deserialize, Serialize};
 
-use crate::bounds::DOMAINS_MAX;
+use crate::bounds::{ACCOUNT_DOMAINS_MAX, DOMAINS_MAX};
 use crate::caller::{Caller, Permission};
 use crate::control::{Control, random_id};
 use crate::core::Decided;
@@ -11,7 +11,7 @@ use crate::error::ControlError;
 use crate::event::Event;
 use crate::route::check_zone;
 use crate::store::View;
-use crate::zone::{check_holder, zone_id, zone_of};
+use crate::zone::{check_holder, check_new_zones, zone_id, zone_of};
 
 /// A host name that leads to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,12 @@ pub struct DomainInput {
     pub zone_id: Option<String>,
     #[serde(default)]
     pub zone_name: Option<String>,
+    /// False is refused: what has a host name here answers at it.
+    #[serde(default)]
+    pub enabled: Option<bool>,
+    /// True is refused: previews are at hosts of the platform's own domain.
+    #[serde(default)]
+    pub previews_enabled: Option<bool>,
 }
 
 /// What may happen to what is there.
@@ -68,6 +74,17 @@ impl Control {
     ) -> Result<Vec<CustomDomain>, ControlError> {
         let (own, worker) = (account.clone(), worker.cloned());
         self.ask(caller, account, Permission::WorkersRead, move |view| view.domains(&own, worker.as_ref())).await
+    }
+
+    /// A custom domain, by its id. Needs `workers:read`.
+    pub async fn custom_domain(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        id: &str,
+    ) -> Result<CustomDomain, ControlError> {
+        let (own, id) = (account.clone(), id.to_owned());
+        self.ask(caller, account, Permission::WorkersRead, move |view| find(view, &own, &id)).await
     }
 
     /// What [`Control::set_domains`] would do. Nothing is changed. Needs `workers:read`.
@@ -134,6 +151,8 @@ impl Control {
                 let count_max = DOMAINS_MAX as u64;
                 return Err(ControlError::TooMany { what: "custom domains of one Worker", count_max });
             }
+            check_count(view, &own, added.len(), removed.len())?;
+            check_new_zones(view, &own, added.iter().map(|domain| domain.zone_name.as_str()))?;
             let mut answer = stay;
             answer.extend(added.iter().cloned());
             answer.sort_by(|one, other| one.hostname.cmp(&other.hostname));
@@ -151,9 +170,7 @@ impl Control {
     pub async fn delete_domain(&self, caller: &Caller, account: &AccountId, id: &str) -> Result<(), ControlError> {
         let (own, id) = (account.clone(), id.to_owned());
         self.change(caller, account, Permission::WorkersWrite, move |view, _| {
-            let found = view.domain_by_id(&id)?.filter(|(holder, _)| *holder == own);
-            let (_, domain) =
-                found.ok_or_else(|| ControlError::DomainNotFound { id: id.chars().take(64).collect() })?;
+            let domain = find(view, &own, &id)?;
             let (account, worker) = (own.clone(), domain.worker.clone());
             let event = Event::DomainsChanged { account, worker, removed: vec![domain], added: Vec::new() };
             Ok(Decided::new(vec![event], ()))
@@ -171,14 +188,41 @@ pub(crate) fn read_domains(domains: Vec<DomainInput>, domain: &str) -> Result<Ve
     }
     let mut wanted: Vec<DomainInput> = Vec::with_capacity(domains.len());
     for input in domains {
+        let unavailable = [
+            (input.enabled == Some(false), "a custom domain with `enabled: false` (leave it out instead)"),
+            (input.previews_enabled == Some(true), "a custom domain with `previews_enabled: true`"),
+        ];
+        if let Some((_, what)) = unavailable.iter().find(|(asked, _)| *asked) {
+            return Err(ControlError::NotAvailable { what: (*what).to_owned() });
+        }
         let hostname = input.hostname.to_ascii_lowercase();
         let zone = zone_of(&hostname, domain)?;
         check_zone(&zone, &hostname, input.zone_id.as_deref(), input.zone_name.as_deref())?;
         if !wanted.iter().any(|other| other.hostname == hostname) {
-            wanted.push(DomainInput { hostname, zone_id: Some(zone_id(&zone)), zone_name: Some(zone) });
+            let (zone_id, zone_name) = (Some(zone_id(&zone)), Some(zone));
+            wanted.push(DomainInput { hostname, zone_id, zone_name, ..DomainInput::default() });
         }
     }
     Ok(wanted)
+}
+
+/// A domain of the account, by its id.
+fn find(view: &View<'_>, account: &AccountId, id: &str) -> Result<CustomDomain, ControlError> {
+    let found = view.domain_by_id(id)?.filter(|(holder, _)| holder == account);
+    found.map(|(_, domain)| domain).ok_or_else(|| ControlError::DomainNotFound { id: id.chars().take(64).collect() })
+}
+
+fn check_count(view: &View<'_>, account: &AccountId, added: usize, removed: usize) -> Result<(), ControlError> {
+    let count = (count_domains(view, account)? + added as u64).saturating_sub(removed as u64);
+    if added > removed && count > ACCOUNT_DOMAINS_MAX {
+        return Err(ControlError::TooMany { what: "custom domains", count_max: ACCOUNT_DOMAINS_MAX });
+    }
+    Ok(())
+}
+
+fn count_domains(view: &View<'_>, account: &AccountId) -> Result<u64, ControlError> {
+    let mut statement = view.0.prepare_cached("SELECT count(*) FROM domains WHERE account = ?1")?;
+    Ok(statement.query_row([account.as_str()], |row| row.get::<_, i64>(0))? as u64)
 }
 
 fn changes(

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
 use selvedge_model::{
-    AccountId, AssetsRecord, BindingKind, BindingRecord, Format, ModuleRecord, VersionId, VersionRecord, WorkerName,
+    AccountId, AssetsRecord, BindingKind, BindingRecord, CPU_MS_MAX, Format, ModuleRecord, SUBREQUESTS_MAX, VersionId,
+    VersionRecord, WorkerName,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -82,7 +83,22 @@ impl Resolver<'_> {
         keep: Option<&[String]>,
     ) -> Result<Vec<BindingRecord>, ControlError> {
         let named = self.versions_named(inputs)?;
-        let mut bindings = inputs.iter().map(|input| self.resolve_one(input, &named)).collect::<Result<Vec<_>, _>>()?;
+        let (mut bindings, mut missing) = (Vec::with_capacity(inputs.len()), Vec::new());
+        for input in inputs {
+            match self.resolve_one(input, &named) {
+                Ok(binding) => bindings.push(binding),
+                Err(error @ ControlError::InheritInvalid { .. }) => missing.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        // All of them are said, so that all can be mended at once.
+        let mut missing = missing.into_iter();
+        if let Some(mut first) = missing.next() {
+            if let ControlError::InheritInvalid { further, .. } = &mut first {
+                further.extend(missing);
+            }
+            return Err(first);
+        }
         let names: BTreeSet<&str> = inputs.iter().map(BindingInput::name).collect();
         let kept = |binding: &&BindingRecord| {
             let kind = kind_of(binding);
@@ -103,7 +119,8 @@ impl Resolver<'_> {
             }
             if named.len() >= INHERITED_VERSIONS_MAX {
                 let problem = format!("bindings are taken over from {INHERITED_VERSIONS_MAX} versions at most");
-                return Err(ControlError::InheritInvalid { name: name.clone(), problem });
+                let (name, further) = (name.clone(), Vec::new());
+                return Err(ControlError::InheritInvalid { name, problem, further });
             }
             named.insert(version, self.view.find_version(self.account, self.worker, version)?);
         }
@@ -112,7 +129,8 @@ impl Resolver<'_> {
 
     fn resolve_one(&self, input: &BindingInput, named: &Named<'_>) -> Result<BindingRecord, ControlError> {
         let invalid = |name: &str, problem: &str| {
-            Err(ControlError::InheritInvalid { name: name.to_owned(), problem: problem.to_owned() })
+            let (name, problem, further) = (name.to_owned(), problem.to_owned(), Vec::new());
+            Err(ControlError::InheritInvalid { name, problem, further })
         };
         let found = |base: Option<&VersionRecord>, name: &str| {
             base.and_then(|base| base.bindings.iter().find(|binding| binding.name == name)).cloned()
@@ -383,20 +401,31 @@ pub(crate) fn check_alias_host(view: &View<'_>, version: &VersionRecord) -> Resu
     Err(ControlError::invalid("workers/alias", problem))
 }
 
-/// The worker's own limit of CPU time, in milliseconds.
-pub(crate) fn read_cpu_ms(limits: Option<&Value>) -> Result<Option<u32>, ControlError> {
-    /// Five minutes, as the platform's largest.
-    const CPU_MS_MAX: u64 = 300_000;
-    let Some(cpu_ms) = limits.and_then(|limits| limits.get("cpu_ms")).filter(|cpu_ms| !cpu_ms.is_null()) else {
-        return Ok(None);
-    };
-    match cpu_ms.as_u64() {
-        Some(cpu_ms @ 1..=CPU_MS_MAX) => Ok(Some(cpu_ms as u32)),
-        _ => {
-            let problem = format!("it must be a whole number of milliseconds from 1 to {CPU_MS_MAX}");
-            Err(ControlError::invalid("limits.cpu_ms", problem))
+/// The limits that a worker has of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct OwnLimits {
+    /// CPU time of one event, in milliseconds.
+    pub cpu_ms: Option<u32>,
+    /// Subrequests of one event.
+    pub subrequests: Option<u32>,
+}
+
+/// What metadata says under `limits`.
+pub(crate) fn read_limits(limits: Option<&Value>) -> Result<OwnLimits, ControlError> {
+    let number = |key: &str, max: u32| {
+        let Some(value) = limits.and_then(|limits| limits.get(key)).filter(|value| !value.is_null()) else {
+            return Ok(None);
+        };
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        match number.filter(|number| (1..=max).contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => {
+                let problem = format!("it must be a whole number from 1 to {max}");
+                Err(ControlError::invalid(format!("limits.{key}"), problem))
+            }
         }
-    }
+    };
+    Ok(OwnLimits { cpu_ms: number("cpu_ms", CPU_MS_MAX)?, subrequests: number("subrequests", SUBREQUESTS_MAX)? })
 }
 
 /// Sets the hash of what a version is made of, and refuses one whose record is too large.
@@ -411,6 +440,8 @@ pub(crate) fn finish(version: &mut VersionRecord) -> Result<(), ControlError> {
         compatibility_flags: &'a [String],
         bindings: &'a [BindingRecord],
         cpu_ms: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subrequests: Option<u32>,
         assets: Option<&'a AssetsRecord>,
         extra: &'a Map<String, Value>,
     }
@@ -423,6 +454,7 @@ pub(crate) fn finish(version: &mut VersionRecord) -> Result<(), ControlError> {
         compatibility_flags: &version.compatibility_flags,
         bindings: &version.bindings,
         cpu_ms: version.cpu_ms,
+        subrequests: version.subrequests,
         assets: version.assets.as_ref(),
         extra: &version.extra,
     };
@@ -461,14 +493,16 @@ mod tests {
     }
 
     #[test]
-    fn limits_of_cpu_time_are_milliseconds() {
-        let read = |text: &str| read_cpu_ms(Some(&serde_json::from_str(text).unwrap()));
-        assert_eq!(read(r#"{"cpu_ms":50}"#).unwrap(), Some(50));
-        assert_eq!(read("{}").unwrap(), None);
-        for bad in
-            [r#"{"cpu_ms":0}"#, r#"{"cpu_ms":-1}"#, r#"{"cpu_ms":1.5}"#, r#"{"cpu_ms":"9"}"#, r#"{"cpu_ms":1e9}"#]
-        {
-            assert!(read(bad).is_err(), "{bad}");
+    fn limits_of_a_worker_are_whole_numbers_up_to_what_a_worker_may_ask_for() {
+        let read = |text: &str| read_limits(Some(&serde_json::from_str(text).unwrap()));
+        let own = OwnLimits { cpu_ms: Some(300_000), subrequests: Some(10_000_000) };
+        assert_eq!(read(r#"{"cpu_ms":300000,"subrequests":10000000}"#).unwrap(), own);
+        assert_eq!(read(r#"{"cpu_ms":null}"#).unwrap(), OwnLimits::default());
+        for (key, above) in [("cpu_ms", "300001"), ("subrequests", "10000001")] {
+            for bad in ["0", "-1", "1.5", "\"9\"", "1e9", "18446744073709551615", above] {
+                let error = read(&format!("{{\"{key}\":{bad}}}")).unwrap_err().to_string();
+                assert!(error.contains(key), "{error}");
+            }
         }
     }
 }

@@ -54,6 +54,8 @@ pub enum ControlError {
     RouteTaken { pattern: String, worker: Option<WorkerName> },
     #[error("The host name {hostname} is already the custom domain of the Worker {worker}")]
     DomainTaken { hostname: String, worker: WorkerName },
+    #[error("The Worker {script} is a consumer of the queue {queue} already: change that one")]
+    ConsumerTaken { queue: String, script: String },
     #[error("The zone {zone} is held by another account of this platform")]
     ZoneTaken { zone: String },
     #[error("Multiple attempts to modify {what} at the same time: try again")]
@@ -94,7 +96,12 @@ pub enum ControlError {
     TooMany { what: &'static str, count_max: u64 },
     /// The words that wrangler looks for.
     #[error("inherit binding '{name}' is invalid: {problem}")]
-    InheritInvalid { name: String, problem: String },
+    InheritInvalid {
+        name: String,
+        problem: String,
+        /// What is wrong with others of the same upload.
+        further: Vec<ControlError>,
+    },
     #[error("the binding {name} leads to the Worker {service}, which does not exist on this account: deploy it first")]
     ServiceMissing { name: String, service: String },
     #[error("the version was not created, because it did not start: {message}{}", below(.message, .stack))]
@@ -183,6 +190,7 @@ impl ControlError {
             Self::ResourceExists { kind, .. } => kind.exists_code(),
             Self::RouteTaken { .. } => 10020,
             Self::DomainTaken { .. } => 100117,
+            Self::ConsumerTaken { .. } => 11004,
             Self::ZoneTaken { .. } => 1061,
             Self::Busy { .. } => 10035,
             Self::InUse { .. } => 10064,
@@ -237,6 +245,7 @@ impl ControlError {
             | Self::ResourceExists { .. }
             | Self::RouteTaken { .. }
             | Self::DomainTaken { .. }
+            | Self::ConsumerTaken { .. }
             | Self::ZoneTaken { .. }
             | Self::Busy { .. }
             | Self::InUse { .. } => 409,
@@ -270,11 +279,6 @@ impl ControlError {
             | Self::OtherKey
             | Self::File { .. } => 500,
         }
-    }
-
-    /// Whether its text may be shown to a client as it is: our own faults are told to the operator's log instead.
-    pub fn is_own_fault(&self) -> bool {
-        self.status() >= 500
     }
 
     /// Something about what was asked for is not as it must be.

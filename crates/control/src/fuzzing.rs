@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::account::{self, check_name};
 use crate::asset::{self, Claims};
 use crate::compatibility::{check_date, check_flags};
-use crate::draft::{check_annotations, check_inputs, read_cpu_ms};
+use crate::draft::{check_annotations, check_inputs, read_limits};
 use crate::upload_version::{self, read_assets};
 use crate::version::inputs_of;
 use crate::zone::zone_of;
@@ -97,7 +97,7 @@ pub fn check_settings_patch(patch: &SettingsPatch) -> Result<(), ControlError> {
     check_script_settings(&patch.script)?;
     check_inputs(patch.bindings.as_deref().unwrap_or_default())?;
     check_annotations(&patch.annotations)?;
-    read_cpu_ms(patch.limits.as_ref())?;
+    read_limits(patch.limits.as_ref())?;
     let (date, flags) = (patch.compatibility_date.as_deref(), patch.compatibility_flags.as_deref());
     check_date(date.unwrap_or("2026-01-31"), LATE_MS)?;
     check_flags(flags.unwrap_or_default())

@@ -27,9 +27,9 @@ pub(crate) struct Plan<'a> {
     at_ms: u64,
     /// By class.
     namespaces: BTreeMap<String, Resource>,
-    /// Of other workers, as far as classes come from there: each asked for once.
+    /// Of other workers, as far as classes come from there: each asked for once, and less what was taken.
     theirs: BTreeMap<WorkerName, Vec<Resource>>,
-    /// How many the account has, once somebody wanted to know.
+    /// How many the account has, those that were made here among them, once somebody wanted to know.
     count: Option<u64>,
     events: Vec<Event>,
 }
@@ -56,9 +56,14 @@ impl<'a> Plan<'a> {
             self.migrate(migrations, tag)?;
         }
         for (class, export) in metadata.exports.iter().flatten() {
-            let kind = export.get("type").and_then(Value::as_str);
+            let member = |key: &str| export.get(key).and_then(Value::as_str);
+            let kind = member("type");
+            if let Some(state) = member("state").filter(|state| kind == Some("durable-object") && *state != "created") {
+                let what = format!("`exports` with the state {state:?} (`migrations` can do the same)");
+                return Err(ControlError::NotAvailable { what });
+            }
             if kind == Some("durable-object") && !self.namespaces.contains_key(class) {
-                self.create(class, export.get("storage").and_then(Value::as_str) != Some("legacy-kv"))?;
+                self.create(class, member("storage") != Some("legacy-kv"))?;
             }
         }
         Ok(())
@@ -107,21 +112,30 @@ impl<'a> Plan<'a> {
             self.events.push(Event::ResourceDeleted { account, kind, id, name });
         }
         for transferred in &step.transferred_classes {
-            let theirs = match self.theirs.entry(transferred.from_script.clone()) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => {
-                    let theirs = self.view.namespaces_of(self.account, new.key())?;
-                    new.insert(theirs)
-                }
-            };
-            let found = theirs.iter().find(|namespace| class_of(namespace) == transferred.from).cloned();
-            let namespace = found.ok_or_else(|| {
-                let (class, script) = (&transferred.from, &transferred.from_script);
-                invalid(format!("the Worker {script} has no Durable Object class {class} to transfer"))
-            })?;
+            let namespace = self.take_from(&transferred.from_script, &transferred.from)?;
             self.give(&transferred.to, namespace)?;
         }
         Ok(())
+    }
+
+    /// Takes a class from another worker.
+    fn take_from(&mut self, script: &WorkerName, class: &str) -> Result<Resource, ControlError> {
+        if script == self.worker {
+            let problem = format!(
+                "the class {class} cannot be transferred from the Worker {script} to itself: renamed_classes renames it"
+            );
+            return Err(invalid(problem));
+        }
+        let theirs = match self.theirs.entry(script.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let theirs = self.view.namespaces_of(self.account, new.key())?;
+                new.insert(theirs)
+            }
+        };
+        let found = theirs.iter().position(|namespace| class_of(namespace) == class);
+        let missing = || invalid(format!("the Worker {script} has no Durable Object class {class} to transfer"));
+        found.map(|at| theirs.remove(at)).ok_or_else(missing)
     }
 
     fn take(&mut self, class: &str) -> Result<Resource, ControlError> {
@@ -134,9 +148,10 @@ impl<'a> Plan<'a> {
             Some(count) => count,
             None => *self.count.insert(self.view.count_resources(self.account, kind)?),
         };
-        if count + self.namespaces.len() as u64 >= RESOURCES_MAX {
+        if count >= RESOURCES_MAX {
             return Err(ControlError::TooMany { what: "Durable Object namespaces", count_max: RESOURCES_MAX });
         }
+        self.count = Some(count + 1);
         let mut data = Map::new();
         data.insert("use_sqlite".into(), json!(sqlite));
         let (created_ms, modified_ms) = (self.at_ms, self.at_ms);
@@ -184,4 +199,104 @@ fn changes_of(step: &MigrationStep) -> usize {
     let MigrationStep { new_classes, new_sqlite_classes, renamed_classes, deleted_classes, transferred_classes } = step;
     let lists = [new_classes.len(), new_sqlite_classes.len(), renamed_classes.len(), deleted_classes.len()];
     lists.iter().sum::<usize>() + transferred_classes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::{By, FORM, Logged};
+    use crate::store::{Store, apply};
+    use crate::upload::TransferredClass;
+
+    fn worker(name: &str) -> WorkerName {
+        name.parse().unwrap()
+    }
+
+    /// Makes classes of a worker, in the view.
+    fn create(view: &View<'_>, name: &str, classes: impl IntoIterator<Item = String>) {
+        let (account, name) = (AccountId::local(), worker(name));
+        let mut plan = Plan::begin(view, &account, &name, 0).unwrap();
+        for class in classes {
+            plan.create(&class, true).unwrap();
+        }
+        for event in plan.end().1 {
+            apply(view, 1, &Logged { form: FORM, at_ms: 0, by: By::platform(), event }).unwrap();
+        }
+    }
+
+    /// Does something with a view that is empty.
+    async fn with_view(act: impl FnOnce(&View<'_>) + Send + 'static) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path()).unwrap());
+        let acting = move |view: &View<'_>| {
+            act(view);
+            Ok(())
+        };
+        store.write(acting).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_class_is_transferred_once_and_not_to_where_it_is() {
+        with_view(|view| {
+            create(view, "from", ["A".to_owned()]);
+            let account = AccountId::local();
+            let transfer = |to: &WorkerName, classes: &[&str]| {
+                let transferred = |class: &&str| TransferredClass {
+                    from: "A".into(),
+                    from_script: worker("from"),
+                    to: (*class).to_owned(),
+                };
+                let transferred_classes = classes.iter().map(transferred).collect();
+                let mut plan = Plan::begin(view, &account, to, 0).unwrap();
+                plan.step(&MigrationStep { transferred_classes, ..MigrationStep::default() })?;
+                Ok::<_, ControlError>(plan.end())
+            };
+            let twice = transfer(&worker("to"), &["B", "C"]).unwrap_err().to_string();
+            assert!(twice.contains("has no Durable Object class A to transfer"), "{twice}");
+            let to_itself = transfer(&worker("from"), &["B"]).unwrap_err().to_string();
+            assert!(to_itself.contains("renamed_classes"), "{to_itself}");
+            let (classes, events) = transfer(&worker("to"), &["B"]).unwrap();
+            assert_eq!(classes.into_iter().collect::<Vec<_>>(), ["B"]);
+            let [Event::ResourceSaved { resource, .. }] = events.as_slice() else { panic!("{events:?}") };
+            assert_eq!(resource.name, "to/B");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_state_of_an_export_that_is_not_available_is_refused() {
+        with_view(|view| {
+            let (account, own) = (AccountId::local(), worker("own"));
+            let applied = |export: Value| {
+                let metadata = json!({ "main_module": "a.js", "exports": { "A": export } });
+                let metadata: Metadata = serde_json::from_value(metadata).unwrap();
+                let mut plan = Plan::begin(view, &account, &own, 0).unwrap();
+                plan.apply(&metadata, None)?;
+                Ok::<_, ControlError>(plan.end().0.into_iter().collect::<Vec<_>>())
+            };
+            for state in ["deleted", "renamed", "transferred", "expecting-transfer"] {
+                let refused = applied(json!({ "type": "durable-object", "state": state })).unwrap_err();
+                assert_eq!(refused.code(), 10015);
+                assert!(refused.to_string().contains(state), "{refused}");
+            }
+            let created = json!({ "type": "durable-object", "storage": "sqlite", "state": "created" });
+            assert_eq!(applied(created).unwrap(), ["A"]);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_workers_own_classes_are_counted_once() {
+        with_view(|view| {
+            const FIRST: u64 = 6_000;
+            create(view, "one", (0..FIRST).map(|class| format!("C{class}")));
+            create(view, "one", (FIRST..RESOURCES_MAX).map(|class| format!("C{class}")));
+            let (account, other) = (AccountId::local(), worker("other"));
+            let refused = Plan::begin(view, &account, &other, 0).unwrap().create("A", true).unwrap_err();
+            assert!(matches!(refused, ControlError::TooMany { .. }), "{refused}");
+        })
+        .await;
+    }
 }

@@ -222,7 +222,8 @@ impl Control {
         .await
     }
 
-    /// Renames a resource, or merges into its data: members that are null are removed. Needs `workers:write`.
+    /// Renames a resource, or puts members in the place of those of its data: those that are null are removed. Needs
+    /// `workers:write`.
     pub async fn change_resource(
         &self,
         caller: &Caller,
@@ -231,6 +232,33 @@ impl Control {
         id: &str,
         name: Option<String>,
         data: Map<String, Value>,
+    ) -> Result<Resource, ControlError> {
+        self.alter_resource(caller, account, kind, id, name, move |present| replace(present, &data)).await
+    }
+
+    /// As [`Control::change_resource`], but of a member that is an object only what it names is changed. Needs
+    /// `workers:write`.
+    pub async fn merge_resource(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        kind: ResourceKind,
+        id: &str,
+        name: Option<String>,
+        data: Map<String, Value>,
+    ) -> Result<Resource, ControlError> {
+        self.alter_resource(caller, account, kind, id, name, move |present| merge(present, &data)).await
+    }
+
+    /// Renames a resource, and alters its data as it is by then.
+    async fn alter_resource(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        kind: ResourceKind,
+        id: &str,
+        name: Option<String>,
+        alter: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
     ) -> Result<Resource, ControlError> {
         caller.require(account, Permission::WorkersWrite)?;
         refuse_namespaces(kind)?;
@@ -249,13 +277,7 @@ impl Control {
                 }
                 resource.name = name.clone();
             }
-            for (key, value) in &data {
-                if value.is_null() {
-                    resource.data.remove(key);
-                } else {
-                    resource.data.insert(key.clone(), value.clone());
-                }
-            }
+            alter(&mut resource.data);
             check_data(&resource.data)?;
             resource.modified_ms = at_ms;
             Ok(saved(&own, resource))
@@ -304,6 +326,14 @@ impl Control {
                 view.worker(&own, &worker)?;
             }
             let mut consumers = consumers_of(&resource);
+            if given.is_none()
+                && let Some(script) = consumer.get("script_name")
+                && consumers.iter().any(|other| other.get("script_name") == Some(script))
+            {
+                // A second one could be told from the first by no client that goes by the Worker's name.
+                let (queue, script) = (resource.name, script.as_str().unwrap_or_default().to_owned());
+                return Err(ControlError::ConsumerTaken { queue, script });
+            }
             let id = given.clone().unwrap_or_else(|| new_id.clone());
             consumer.insert("consumer_id".into(), Value::String(id.clone()));
             let count = consumers.len();
@@ -352,6 +382,29 @@ impl Control {
         })
         .await
     }
+}
+
+/// Puts members in the place of those that are there. Those that are null are removed.
+fn replace(present: &mut Map<String, Value>, given: &Map<String, Value>) {
+    for (key, value) in given {
+        if value.is_null() {
+            present.remove(key);
+        } else {
+            present.insert(key.clone(), value.clone());
+        }
+    }
+}
+
+/// As [`replace`], but members of an object are put into the object that is there.
+fn merge(present: &mut Map<String, Value>, given: &Map<String, Value>) {
+    let merged = given.iter().map(|(key, value)| {
+        let Value::Object(members) = value else { return (key.clone(), value.clone()) };
+        let mut object = present.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
+        replace(&mut object, members);
+        (key.clone(), Value::Object(object))
+    });
+    let merged: Map<String, Value> = merged.collect();
+    replace(present, &merged);
 }
 
 /// The consumers of a queue.

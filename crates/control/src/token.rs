@@ -71,7 +71,7 @@ impl Control {
         }
         let hash = hash_of(token);
         let wanted = hash.clone();
-        let stored = self.core.store.read(move |view| view.token_by_hash(&wanted)).await?;
+        let stored = self.core.store.read_short(move |view| view.token_by_hash(&wanted)).await?;
         let stored = stored.ok_or(ControlError::Unauthenticated)?;
         verify_slices_are_equal(stored.hash.as_bytes(), hash.as_bytes()).map_err(|_| ControlError::Unauthenticated)?;
         let token = stored.token;
@@ -92,7 +92,7 @@ impl Control {
     /// themselves; this is for what is done beside them.
     pub async fn check_caller(&self, caller: &Caller) -> Result<(), ControlError> {
         let (token, now_ms) = (caller.token_id.clone(), self.core.clock.now_ms());
-        self.core.store.read(move |view| check_token(view, &token, now_ms)).await
+        self.core.store.read_short(move |view| check_token(view, &token, now_ms)).await
     }
 
     /// Makes a token for an account. It is shown this once. Needs `tokens:write`, and gives no permission that the

@@ -7,7 +7,7 @@ use selvedge_model::{ModuleKind, VersionRecord, WorkerName, check_json};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::binding::BindingInput;
+use crate::binding::{BindingInput, uploaded};
 use crate::bounds::{METADATA_BYTES_MAX, MODULE_NAME_BYTES_MAX, PARTS_MAX, SCRIPT_BYTES_MAX, SOURCE_MAP_BYTES_MAX};
 use crate::deployment::Deployment;
 use crate::error::ControlError;
@@ -82,7 +82,7 @@ pub struct Metadata {
     /// The part that is the script, of a worker in the service-worker form.
     #[serde(default)]
     pub body_part: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "uploaded")]
     pub bindings: Vec<BindingInput>,
     #[serde(default)]
     pub compatibility_date: Option<String>,

@@ -19,8 +19,8 @@ use crate::caller::{Caller, Permission};
 use crate::compatibility::{check_date, check_flags};
 use crate::control::{Control, random_id};
 use crate::draft::{
-    Draft, Resealed, Resolver, check_alias, check_alias_host, check_annotations, check_bindings, check_inputs, finish,
-    read_cpu_ms,
+    Draft, OwnLimits, Resealed, Resolver, check_alias, check_alias_host, check_annotations, check_bindings,
+    check_inputs, finish, read_limits,
 };
 use crate::error::ControlError;
 use crate::event::{Event, SettingsChange};
@@ -46,7 +46,7 @@ struct Kept {
     modules: Vec<ModuleRecord>,
     source_maps: Vec<SourceMapRecord>,
     assets: Option<AssetsRecord>,
-    cpu_ms: Option<u32>,
+    limits: OwnLimits,
     sealed: BTreeMap<String, String>,
     resealed: Resealed,
     /// Holds the blobs until a version uses them.
@@ -96,7 +96,7 @@ impl Control {
     async fn keep(&self, making: Making, upload: Upload, options: UploadOptions) -> Result<Kept, ControlError> {
         upload.check_sizes()?;
         let Upload { mut metadata, modules, source_maps } = upload;
-        let cpu_ms = check_metadata(&mut metadata, &making.worker, self.core.clock.now_ms())?;
+        let limits = check_metadata(&mut metadata, &making.worker, self.core.clock.now_ms())?;
         let kinds: Vec<(&str, ModuleKind)> = modules.iter().map(|one| (one.name.as_str(), one.kind)).collect();
         let (format, main) = main_of(&metadata, &kinds)?;
         let mut pinned = Vec::new();
@@ -130,7 +130,7 @@ impl Control {
             modules: modules.collect(),
             source_maps: source_maps.collect(),
             assets,
-            cpu_ms,
+            limits,
             sealed,
             resealed: Resealed::default(),
             _pinned: pinned,
@@ -180,13 +180,13 @@ impl Control {
     }
 }
 
-/// Checks metadata by itself, and says what compatibility date it is of where it does not. Gives the worker's own limit
-/// of CPU time, in milliseconds.
+/// Checks metadata by itself, and says what compatibility date it is of where it does not. Gives the worker's own
+/// limits.
 pub(crate) fn check_metadata(
     metadata: &mut Metadata,
     worker: &WorkerName,
     now_ms: u64,
-) -> Result<Option<u32>, ControlError> {
+) -> Result<OwnLimits, ControlError> {
     check_inputs(&metadata.bindings)?;
     check_annotations(&metadata.annotations)?;
     let date = metadata.compatibility_date.get_or_insert_with(|| COMPATIBILITY_DATE_DEFAULT.into());
@@ -200,7 +200,7 @@ pub(crate) fn check_metadata(
         metadata.extra.remove(transient);
     }
     check_extra(&metadata.extra)?;
-    read_cpu_ms(metadata.limits.as_ref())
+    read_limits(metadata.limits.as_ref())
 }
 
 /// What an upload says of how its assets are served.
@@ -436,7 +436,8 @@ impl Kept {
             compatibility_date: metadata.compatibility_date.clone().unwrap_or_default(),
             compatibility_flags: metadata.compatibility_flags.clone(),
             bindings,
-            cpu_ms: self.cpu_ms,
+            cpu_ms: self.limits.cpu_ms,
+            subrequests: self.limits.subrequests,
             assets: self.assets.clone().or_else(kept_assets),
             handlers: Vec::new(),
             startup_ms: 0,

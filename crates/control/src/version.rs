@@ -162,7 +162,7 @@ impl Control {
         if let Some(alias) = annotations.get("workers/alias") {
             check_alias(alias, worker)?;
         }
-        let edit = Edit { annotations, must_be_deployed: false, must_exist: BTreeSet::new() };
+        let edit = Edit { annotations, of_secrets: false, must_exist: None };
         let made = self.edit(caller, account, worker, env, edit, Deploy::No).await?;
         Ok(made.version)
     }
@@ -185,8 +185,8 @@ impl Control {
         .await
     }
 
-    /// Changes secrets: a version that is the latest with other secrets is made and deployed. Removing one that is not
-    /// there is [`ControlError::SecretNotFound`]. Needs `secrets:write`.
+    /// Changes secrets: a version that is the latest with other secrets is made and deployed. Removing those that are not
+    /// there changes nothing, and makes no version. Needs `secrets:write`.
     pub async fn change_secrets(
         &self,
         caller: &Caller,
@@ -195,10 +195,42 @@ impl Control {
         secrets: BTreeMap<String, Option<Secret>>,
     ) -> Result<VersionRecord, ControlError> {
         caller.require(account, Permission::SecretsWrite)?;
-        let must_exist = secrets.iter().filter(|(_, secret)| secret.is_none()).map(|(name, _)| name.clone()).collect();
+        if secrets.values().all(Option::is_none) {
+            let (own, name) = (account.clone(), worker.clone());
+            let ask = move |view: &View<'_>| latest(view, &view.worker(&own, &name)?);
+            let version = self.ask(caller, account, Permission::SecretsWrite, ask).await?;
+            if !secrets.keys().any(|name| has_secret(&version, name)) {
+                return Ok(version);
+            }
+        }
+        self.edit_secrets(caller, account, worker, secrets, None).await
+    }
+
+    /// Removes a secret, as [`Control::change_secrets`] does. One that is not there is
+    /// [`ControlError::SecretNotFound`]. Needs `secrets:write`.
+    pub async fn delete_secret(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        worker: &WorkerName,
+        name: String,
+    ) -> Result<VersionRecord, ControlError> {
+        caller.require(account, Permission::SecretsWrite)?;
+        let secrets = BTreeMap::from([(name.clone(), None)]);
+        self.edit_secrets(caller, account, worker, secrets, Some(name)).await
+    }
+
+    async fn edit_secrets(
+        &self,
+        caller: &Caller,
+        account: &AccountId,
+        worker: &WorkerName,
+        secrets: BTreeMap<String, Option<Secret>>,
+        must_exist: Option<String>,
+    ) -> Result<VersionRecord, ControlError> {
         let env = secrets.into_iter().map(|(name, secret)| (name, secret.map(EnvValue::Secret))).collect();
         let annotations = BTreeMap::from([("workers/triggered_by".to_owned(), "secret".to_owned())]);
-        let edit = Edit { annotations, must_be_deployed: true, must_exist };
+        let edit = Edit { annotations, of_secrets: true, must_exist };
         let made = self.edit(caller, account, worker, env, edit, Deploy::Now).await?;
         Ok(made.version)
     }
@@ -221,22 +253,24 @@ impl Control {
             let Making { account, worker, .. } = &making;
             let row = view.worker(account, worker)?;
             let base = latest(view, &row)?;
-            if edit.must_be_deployed {
+            if edit.of_secrets {
                 check_latest_deployed(&row)?;
             }
             check_types(&inputs, &base)?;
-            if let Some(name) = edit.must_exist.iter().find(|name| !has_secret(&base, name)) {
+            if let Some(name) = edit.must_exist.as_ref().filter(|name| !has_secret(&base, name)) {
                 return Err(ControlError::SecretNotFound { worker: worker.clone(), name: name.clone() });
             }
             let (base_of, sealed, resealed) = (Some(&base), &sealed, &resealed);
             let resolver = Resolver { view, key: &key, account, worker, base: base_of, sealed, resealed };
             // Secrets are among what is resolved whether they are named or not.
-            let given: Vec<BindingRecord> =
-                resolver.resolve(&inputs, None)?.into_iter().filter(|one| env.contains_key(&one.name)).collect();
-            let removed: BTreeSet<&String> = env.iter().filter(|(_, to)| to.is_none()).map(|(name, _)| name).collect();
+            let is_given = |binding: &BindingRecord| env.get(&binding.name).is_some_and(Option::is_some);
+            let given: Vec<BindingRecord> = resolver.resolve(&inputs, None)?.into_iter().filter(is_given).collect();
+            let goes = |name: &str| !edit.of_secrets || has_secret(&base, name);
+            let gone: BTreeSet<&String> =
+                env.iter().filter(|(name, to)| to.is_some() || goes(name)).map(|(name, _)| name).collect();
             successor(view, &making, row, base, edit.annotations.clone(), at_ms, |version| {
-                version.bindings.retain(|binding| !env.contains_key(&binding.name));
-                version.bindings.extend(given.into_iter().filter(|one| !removed.contains(&one.name)));
+                version.bindings.retain(|binding| !gone.contains(&binding.name));
+                version.bindings.extend(given);
             })
         };
         self.make_version(caller, deploy, Arc::new(drafting)).await
@@ -246,10 +280,10 @@ impl Control {
 /// What an edit of the latest version's `env` asks for besides.
 struct Edit {
     annotations: BTreeMap<String, String>,
-    /// Refuses where the latest version is not the one that is deployed.
-    must_be_deployed: bool,
-    /// Secrets that must be there.
-    must_exist: BTreeSet<String>,
+    /// Removes nothing but secrets, and refuses where the latest version is not the one that is deployed.
+    of_secrets: bool,
+    /// A secret that must be there.
+    must_exist: Option<String>,
 }
 
 fn has_secret(version: &VersionRecord, name: &str) -> bool {

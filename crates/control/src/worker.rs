@@ -14,7 +14,7 @@ use crate::compatibility::{check_date, check_flags};
 use crate::control::Control;
 use crate::core::Decided;
 use crate::deployment::Deployment;
-use crate::draft::{Resealed, Resolver, check_annotations, check_inputs, check_types, read_cpu_ms};
+use crate::draft::{Resealed, Resolver, check_annotations, check_inputs, check_types, read_limits};
 use crate::error::ControlError;
 use crate::event::Event;
 use crate::make::Making;
@@ -153,8 +153,7 @@ impl Control {
         let (own, name) = (account.clone(), worker.clone());
         self.change(caller, account, Permission::WorkersWrite, move |view, at_ms| {
             view.worker(&own, &name)?;
-            let users = references(view, &own, &name)?;
-            if !force && let Some(by) = users.first() {
+            if !force && let Some(by) = references(view, &own, &name)?.first() {
                 return Err(ControlError::InUse { worker: name.clone(), by });
             }
             let kind = ResourceKind::DurableObjectNamespace;
@@ -162,8 +161,8 @@ impl Control {
             let mut events: Vec<Event> = namespaces
                 .map(|one| Event::ResourceDeleted { account: own.clone(), kind, id: one.id, name: one.name })
                 .collect();
-            for queue in &users.queues {
-                let queue = view.resource(&own, ResourceKind::Queue, queue)?;
+            for queue in view.queues_of(&own, &name)? {
+                let queue = view.resource(&own, ResourceKind::Queue, &queue)?;
                 events.extend(saved(&own, without_consumer(queue, &name, at_ms)).events);
             }
             events.push(Event::WorkerDeleted { account: own.clone(), worker: name.clone() });
@@ -230,7 +229,7 @@ impl Control {
             check_date(date, self.core.clock.now_ms())?;
         }
         check_flags(compatibility_flags.as_deref().unwrap_or_default())?;
-        let cpu_ms = limits.as_ref().map(|limits| read_cpu_ms(Some(limits))).transpose()?;
+        let own_limits = limits.as_ref().map(|limits| read_limits(Some(limits))).transpose()?;
         let of_version = bindings.is_some()
             || compatibility_date.is_some()
             || compatibility_flags.is_some()
@@ -258,7 +257,9 @@ impl Control {
                 if let Some(flags) = &compatibility_flags {
                     version.compatibility_flags.clone_from(flags);
                 }
-                version.cpu_ms = cpu_ms.unwrap_or(version.cpu_ms);
+                if let Some(own) = own_limits {
+                    (version.cpu_ms, version.subrequests) = (own.cpu_ms, own.subrequests);
+                }
                 version.extra.extend(extra.clone());
             })?;
             check_consumers(view, account, worker, script.tail_consumers.as_deref().unwrap_or_default())?;

@@ -1,5 +1,7 @@
 //! Zones: the registrable domains that routes and custom domains lie in, each held by one account at most.
 
+use std::collections::BTreeSet;
+
 use selvedge_model::{AccountId, is_host_name};
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +150,25 @@ pub(crate) fn check_holder(view: &View<'_>, account: &AccountId, zone: &str) -> 
         Some(holder) if holder != *account => Err(ControlError::ZoneTaken { zone: zone.to_owned() }),
         _ => Ok(()),
     }
+}
+
+/// Refuses zones that nobody holds yet, where the account would hold more than it may with them.
+pub(crate) fn check_new_zones<'z>(
+    view: &View<'_>,
+    account: &AccountId,
+    zones: impl Iterator<Item = &'z str>,
+) -> Result<(), ControlError> {
+    let mut new = BTreeSet::new();
+    for zone in zones {
+        if view.zone_holder(zone)?.is_none() {
+            new.insert(zone);
+        }
+    }
+    // Only then are they all read.
+    if !new.is_empty() && (view.zones(account)?.len() + new.len()) as u64 > ZONES_MAX {
+        return Err(ControlError::TooMany { what: "zones", count_max: ZONES_MAX });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

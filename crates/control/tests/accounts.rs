@@ -7,13 +7,48 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use selvedge_control::{Account, AssetEntry, ControlError, NewAccount, NewToken, Origin, Permission};
+use futures_util::future::join_all;
+use selvedge_control::{
+    ACCOUNT_STARTS_MAX, Account, AssetEntry, ControlError, NewAccount, NewToken, Origin, Page, Permission, STARTS_MAX,
+};
 use serde_json::json;
 use support::{Machine, Platform, asset_hash, name};
 
 async fn create(platform: &Platform, name: &str, subdomain: Option<&str>) -> Result<Account, ControlError> {
     let new = NewAccount { name: name.into(), subdomain: subdomain.map(Into::into) };
     platform.control.create_account(&platform.caller, new).await
+}
+
+/// The same control plane, asked by a token of one account.
+async fn of_account(platform: &Platform, account: &Account) -> Platform {
+    let permissions = BTreeSet::from([Permission::WorkersRead, Permission::WorkersWrite]);
+    let new = NewToken { name: "own".into(), permissions, expires_ms: None, all_accounts: false };
+    let (_, secret) = platform.control.create_token(&platform.caller, &account.id, new).await.unwrap();
+    let origin = Origin { ip: None, client: "test".into() };
+    let caller = platform.control.authenticate(secret.expose(), origin).await.unwrap();
+    Platform { caller, account: account.id.clone(), ..platform.clone() }
+}
+
+#[tokio::test]
+async fn an_account_whose_versions_do_not_come_to_start_leaves_starts_to_the_others() {
+    let machine = Machine::new();
+    let platform = machine.open("view").await;
+    let slow = of_account(&platform, &create(&platform, "slow", None).await.unwrap()).await;
+    let other = of_account(&platform, &create(&platform, "other", None).await.unwrap()).await;
+    let closed = machine.pop.door.write().await;
+    let uploads = (0..=STARTS_MAX).map(|at| {
+        let slow = slow.clone();
+        tokio::spawn(async move { slow.upload(&format!("w{at}"), "export default {}", json!({})).await })
+    });
+    let uploads: Vec<_> = uploads.collect();
+    machine.pop.begun(ACCOUNT_STARTS_MAX).await;
+    let metadata = json!({ "annotations": { "workers/message": "goes by" } });
+    other.upload("shop", "export default {}", metadata).await.unwrap();
+    assert_eq!(machine.pop.starts(), ACCOUNT_STARTS_MAX + 1);
+    drop(closed);
+    for uploaded in join_all(uploads).await {
+        uploaded.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]
@@ -66,6 +101,27 @@ async fn a_token_that_is_gone_decides_nothing() {
         assert!(matches!(refused, ControlError::Unauthenticated), "{refused}");
     }
     assert_eq!(machine.log_end().await, end);
+}
+
+#[tokio::test]
+async fn tokens_that_have_expired_are_listed_no_more() {
+    let machine = Machine::new();
+    let platform = machine.open("view").await;
+    let control = &platform.control;
+    let hour_ms = 3_600_000;
+    for (name, hours) in [("for ever", None), ("a day", Some(24)), ("an hour", Some(1)), ("for ever, too", None)] {
+        let permissions = BTreeSet::from([Permission::WorkersRead]);
+        let expires_ms = hours.map(|hours| control.now_ms() + hours * hour_ms);
+        let new = NewToken { name: name.into(), permissions, expires_ms, all_accounts: false };
+        control.create_token(&platform.caller, &platform.account, new).await.unwrap();
+    }
+    let names = async || {
+        let tokens = control.tokens(&platform.caller, &platform.account, Page::first(100)).await.unwrap();
+        tokens.into_iter().map(|token| token.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names().await, ["admin", "for ever", "a day", "an hour", "for ever, too"]);
+    machine.advance_clock(Duration::from_secs(2 * 3_600));
+    assert_eq!(names().await, ["admin", "for ever", "a day", "for ever, too"]);
 }
 
 #[tokio::test]

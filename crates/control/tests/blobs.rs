@@ -6,8 +6,8 @@ mod support;
 
 use std::time::Duration;
 
-use selvedge_control::BLOB_GRACE;
-use selvedge_fabric::Fabric;
+use selvedge_control::{BLOB_GRACE, ControlError};
+use selvedge_fabric::{Fabric, FabricError};
 use selvedge_model::BlobHash;
 use serde_json::json;
 use support::{Machine, Platform};
@@ -49,6 +49,37 @@ async fn what_two_workers_use_stays_until_both_are_gone() {
     assert_eq!(machine.blobs(), 1);
     sweep(&machine, &platform).await;
     assert_eq!(machine.blobs(), 0);
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_damaged_keeps_blobs_and_holds_up_nothing_else() {
+    let machine = Machine::new();
+    let platform = machine.open("view").await;
+    let jwt = platform.upload_assets("site", &[("/index.html", "<h1>hello</h1>")]).await;
+    let site = platform.upload("site", "export default {}", json!({ "assets": { "jwt": jwt } })).await.unwrap();
+    platform.upload("shop", "export default { a: 1 }", json!({})).await.unwrap();
+    platform.delete("shop").await;
+    let manifest = machine.fabric.blob_file(&site.version.assets.unwrap().files).unwrap();
+    std::fs::write(&manifest, "damaged").unwrap();
+    // Who reads on keeps SQLite from beginning its log anew.
+    let reader = rusqlite::Connection::open(machine.view("view").join("control.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM workers;").unwrap();
+    for at in 0..20 {
+        platform.upload_large(&format!("large-{at}")).await;
+    }
+    drop(reader);
+    let log_bytes = || std::fs::metadata(machine.view("view").join("control.db-wal")).unwrap().len();
+    assert!(log_bytes() > 16 * 1024 * 1024);
+
+    machine.advance_clock(BLOB_GRACE + MINUTE);
+    let failed = platform.control.maintain().await.unwrap_err();
+    assert!(matches!(failed, ControlError::Fabric(FabricError::Damaged { .. })), "{failed}");
+    assert_eq!(log_bytes(), 0);
+    assert_eq!(machine.blobs(), 4);
+    // Its script serves the others, and its manifest has only now become unused.
+    platform.delete("site").await;
+    platform.control.maintain().await.unwrap();
+    assert_eq!(machine.blobs(), 2);
 }
 
 /// The clock goes on by a day while a version is being started, and what is unused for an hour is removed just then.

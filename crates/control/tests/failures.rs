@@ -90,10 +90,17 @@ async fn a_view_that_is_lost_or_damaged_is_made_anew() {
     drop(platform);
 
     let database = machine.view("view").join("control.db");
-    for damage in [None, Some("this is no database ".repeat(1_000))] {
+    let damaged_inside = || {
+        let mut content = std::fs::read(&database).unwrap();
+        let half = content.len() / 2;
+        content[half..].fill(0x5a);
+        content
+    };
+    for damage in ["lost", "no database", "damaged inside"] {
         match damage {
-            None => std::fs::remove_dir_all(machine.view("view")).unwrap(),
-            Some(damage) => std::fs::write(&database, damage).unwrap(),
+            "lost" => std::fs::remove_dir_all(machine.view("view")).unwrap(),
+            "no database" => std::fs::write(&database, "this is no database ".repeat(1_000)).unwrap(),
+            _ => std::fs::write(&database, damaged_inside()).unwrap(),
         }
         let platform = machine.open("view").await;
         assert_eq!((platform.workers().await, audit(&platform).await), (workers.clone(), entries.clone()));
@@ -101,6 +108,57 @@ async fn a_view_that_is_lost_or_damaged_is_made_anew() {
         assert_eq!(platform.script("shop").await, "export default {}");
         assert!(machine.is_published(&platform, "shop").await && !machine.is_published(&platform, "site").await);
     }
+}
+
+/// Of large records, a page of the log has fewer than were asked for, though more follow.
+#[tokio::test]
+async fn a_view_is_made_anew_of_all_the_log_however_large_its_records_are() {
+    let machine = Machine::new();
+    let platform = machine.open("view").await;
+    let script = "export default { late: 1 }";
+    platform.upload("gone", script, json!({})).await.unwrap();
+    platform.delete("gone").await;
+    for at in 0..20 {
+        platform.upload_large(&format!("large-{at}")).await;
+    }
+    // To a view that lacks it, its script is one that nothing uses any more.
+    platform.upload("late", script, json!({})).await.unwrap();
+    assert!(machine.log().await.len() > 18 * 1024 * 1024);
+    let (workers, entries, blobs) = (platform.workers().await, audit(&platform).await, machine.blobs());
+    assert_eq!(workers.len(), 21);
+    drop(platform);
+
+    std::fs::remove_dir_all(machine.view("view")).unwrap();
+    let platform = machine.open("view").await;
+    assert_eq!((platform.workers().await, audit(&platform).await), (workers, entries));
+    let count = platform.control.count_versions(&platform.caller, &platform.account, &name("large-19")).await;
+    assert_eq!(count.unwrap(), 1);
+    machine.advance_clock(BLOB_GRACE + MINUTE);
+    platform.control.maintain().await.unwrap();
+    assert_eq!(machine.blobs(), blobs);
+    assert_eq!(platform.script("late").await, script);
+}
+
+#[tokio::test]
+async fn a_view_that_lacks_what_the_log_has_removes_nothing() {
+    let machine = Machine::new();
+    let platform = machine.open("view").await;
+    let script = "export default {}";
+    platform.upload("gone", script, json!({})).await.unwrap();
+    platform.delete("gone").await;
+    let end = machine.log_end().await;
+    platform.upload("late", script, json!({})).await.unwrap();
+    drop(platform);
+
+    machine.fabric.end_reads_at(end);
+    let platform = machine.open("other").await;
+    machine.advance_clock(BLOB_GRACE + MINUTE);
+    let refused = platform.control.maintain().await.unwrap_err();
+    assert!(matches!(refused, ControlError::View { action: "keep up with the log", .. }), "{refused}");
+    assert_eq!(machine.blobs(), 1);
+    machine.fabric.end_reads_at(u64::MAX);
+    platform.control.maintain().await.unwrap();
+    assert_eq!(platform.script("late").await, script);
 }
 
 #[tokio::test]

@@ -36,6 +36,21 @@ async fn what_does_not_start_is_no_version() {
 }
 
 #[tokio::test]
+async fn a_version_stays_of_the_time_that_its_code_was_told() {
+    let machine = Machine::new();
+    let platform = machine.open("view").await;
+    let (control, caller, account, worker) = (&platform.control, &platform.caller, &platform.account, name("shop"));
+    let uploaded = platform.upload("shop", "export default {}", json!({})).await.unwrap().version;
+    let secrets = BTreeMap::from([("KEY".to_owned(), Some(Secret::new("hunter2")))]);
+    let changed = control.change_secrets(caller, account, &worker, secrets).await.unwrap();
+    for version in [uploaded, changed] {
+        assert_eq!(machine.pop.told_ms(&version.id), Some(version.created_ms));
+        let kept = control.version(caller, account, &worker, version.id.as_str()).await.unwrap();
+        assert_eq!(kept.created_ms, version.created_ms);
+    }
+}
+
+#[tokio::test]
 async fn the_same_upload_twice_is_two_versions_of_one_content_kept_once() {
     let machine = Machine::new();
     let platform = machine.open("view").await;
@@ -237,6 +252,30 @@ async fn a_queue_loses_its_consumer_with_the_worker() {
     let consumers = queue.data["consumers"].as_array().unwrap();
     assert_eq!(consumers.len(), 1);
     assert_eq!(consumers[0]["script_name"], "other");
+}
+
+#[tokio::test]
+async fn what_refers_to_a_worker_is_said_once() {
+    let machine = Machine::new();
+    let platform = machine.open("view").await;
+    let (control, caller, account) = (&platform.control, &platform.caller, &platform.account);
+    platform.upload("shop", "export default {}", json!({})).await.unwrap();
+    let binding = |name: &str| json!({ "name": name, "type": "service", "service": "shop" });
+    let bindings = || json!({ "bindings": [binding("T"), binding("S")] });
+    let mut versions = Vec::new();
+    for worker in ["b", "a", "a"] {
+        versions.push(platform.upload(worker, "export default {}", bindings()).await.unwrap().version.id);
+    }
+    // Both versions of the one serve; that of the other no more.
+    let split = versions.drain(1..).map(|version| (version, 50.0)).collect();
+    let split = NewDeployment { versions: split, ..NewDeployment::default() };
+    control.deploy(caller, account, &name("a"), split).await.unwrap();
+    platform.upload("b", "export default {}", json!({})).await.unwrap();
+    let references = control.references(caller, account, &name("shop")).await.unwrap();
+    assert_eq!(references.services, [(name("a"), "S".to_owned()), (name("a"), "T".to_owned())]);
+    let refused = control.delete_worker(caller, account, &name("shop"), false).await.unwrap_err();
+    assert!(matches!(refused, ControlError::InUse { .. }), "{refused}");
+    control.delete_worker(caller, account, &name("shop"), true).await.unwrap();
 }
 
 #[tokio::test]

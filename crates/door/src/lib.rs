@@ -21,8 +21,6 @@ mod driver;
 mod frame;
 mod head;
 mod mux;
-#[cfg(test)]
-mod mux_tests;
 mod stream;
 
 pub use driver::{Driver, Event};

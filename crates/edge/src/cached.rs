@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use selvedge_cache::{CacheKey, CacheRequest, QueryOptions};
 use selvedge_door::Inbound;
 
-use crate::head;
+use crate::head::{self, BadHead};
 use crate::host::Ask;
 use crate::relay;
 
@@ -53,26 +53,25 @@ fn lookup(ask: &Ask, key: &CacheKey, method: &Method, headers: &HeaderMap, optio
 }
 
 /// Splits the request's headers from the response's, which come with a prefix.
-fn split(headers: &HeaderMap) -> (HeaderMap, HeaderMap) {
+fn split(headers: &HeaderMap) -> Result<(HeaderMap, HeaderMap), BadHead> {
     const PREFIX: &str = "x-selvedge-response-";
     let mut request = HeaderMap::new();
     let mut response = HeaderMap::new();
     for (name, value) in headers {
         match name.as_str().strip_prefix(PREFIX).map(|name| name.parse::<http::HeaderName>()) {
-            Some(Ok(name)) => {
-                response.append(name, value.clone());
-            }
+            Some(Ok(name)) => head::add(&mut response, name, value.clone())?,
             Some(Err(_)) => {}
-            None => {
-                request.append(name.clone(), value.clone());
-            }
+            None => head::add(&mut request, name.clone(), value.clone())?,
         }
     }
-    (request, response)
+    Ok((request, response))
 }
 
 async fn put(ask: &Ask, key: &CacheKey, method: &Method, headers: HeaderMap, body: Inbound) {
-    let (mut request, response_headers) = split(&headers);
+    let (mut request, response_headers) = match split(&headers) {
+        Ok(split) => split,
+        Err(error) => return ask.fail(&error.to_string()),
+    };
     let status = request
         .remove("x-selvedge-status")
         .and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok())
@@ -93,4 +92,26 @@ async fn put(ask: &Ask, key: &CacheKey, method: &Method, headers: HeaderMap, bod
         }
     }
     ask.respond(StatusCode::NO_CONTENT, "", &HeaderMap::new(), Bytes::new());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_split_by_their_prefix_and_too_many_are_refused() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("accept", "1"), ("x-selvedge-response-vary", "2"), ("x-selvedge-response-vary", "3")] {
+            headers.append(name, value.parse().unwrap());
+        }
+        let (request, response) = split(&headers).unwrap();
+        assert_eq!((request.len(), &request["accept"]), (1, &headers["accept"]));
+        assert_eq!(response.get_all("vary").iter().collect::<Vec<_>>(), ["2", "3"]);
+        assert_eq!(response.keys_len(), 1);
+        for number in 0..5_000 {
+            let name: http::HeaderName = format!("x-selvedge-response-{number}").parse().unwrap();
+            headers.append(name, "4".parse().unwrap());
+        }
+        assert_eq!(split(&headers).unwrap_err(), BadHead::TooMany);
+    }
 }

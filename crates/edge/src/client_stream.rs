@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use crate::clients::Seat;
 use crate::stall::{ANSWER_STALL_MAX, Stall};
 
-/// How an HTTP/2 connection begins, and no request of HTTP/1.1.
-const H2_PREFACE: &[u8; 3] = b"PRI";
+/// How an HTTP/2 connection begins, and no request of HTTP/1.1 (RFC 9113, section 3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a client has for taking a last word.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -40,7 +40,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         Self { stream, first: BytesMut::new(), asked: false, stall: Stall::new(patience), _seat: seat }
     }
 
-    /// Whether the client begins to speak HTTP/2, by its first bytes. They are read again.
+    /// Whether the client begins to speak HTTP/2: its preface is there whole, or as much as shows that it is another. What was
+    /// looked at is read again. The caller bounds the time.
     pub async fn sniff(&mut self) -> io::Result<bool> {
         while self.first.len() < H2_PREFACE.len() && H2_PREFACE.starts_with(&self.first) {
             if self.stream.read_buf(&mut self.first).await? == 0 {
@@ -125,17 +126,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     /// A client, and its stream as the server has it.
     fn pair(patience: Duration) -> (tokio::io::DuplexStream, ClientStream<tokio::io::DuplexStream>) {
-        let (client, server) = tokio::io::duplex(16);
+        let (client, server) = tokio::io::duplex(32);
         (client, ClientStream::with_patience(server, None, patience))
     }
 
     #[tokio::test]
     async fn first_bytes_tell_the_protocol_and_are_read_again() {
-        for (said, is_h2) in [("PRI * HTTP/2.0\r\n", true), ("POST / HTTP/1.1", false), ("PR", false), ("", false)] {
+        for (said, is_h2) in [
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", true),
+            ("PRI * HTTP/2.0\r\n\r\n", false),
+            ("PRINT / HTTP/1.1", false),
+            ("POST / HTTP/1.1", false),
+            ("PR", false),
+            ("", false),
+        ] {
             let (mut client, mut stream) = pair(ANSWER_STALL_MAX);
             client.write_all(said.as_bytes()).await.unwrap();
             // One that says no more is noticed at once.
@@ -145,6 +155,16 @@ mod tests {
             stream.read_to_end(&mut read).await.unwrap();
             assert_eq!(read, said.as_bytes());
         }
+    }
+
+    #[tokio::test]
+    async fn a_preface_is_waited_for_whole() {
+        let (mut client, mut stream) = pair(ANSWER_STALL_MAX);
+        let (begun, rest) = H2_PREFACE.split_at(3);
+        client.write_all(begun).await.unwrap();
+        assert!(stream.sniff().now_or_never().is_none());
+        client.write_all(rest).await.unwrap();
+        assert!(stream.sniff().await.unwrap());
     }
 
     #[tokio::test]

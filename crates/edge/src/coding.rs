@@ -4,6 +4,7 @@
 //!
 //! An answer in a few bytes, or to a client that accepts no coding, costs a look at its head.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,10 +12,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::{Body, Frame};
+use parking_lot::{Mutex, const_mutex};
 use selvedge_assets::{Coding, Decoder, Encoder, forbids_transform, vary_by_coding, weaken};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use selvedge_model::AccountId;
 
 use crate::body::{BodyError, EdgeBody};
+use crate::pages;
+use crate::seldom::Seldom;
 
 /// Smaller bodies are not worth compressing, in bytes: as on the platform.
 const GZIP_BYTES_MIN: u64 = 48;
@@ -24,11 +28,16 @@ const AT_ONCE_BYTES_MAX: usize = 16 * 1024;
 /// Taken of a body at a time, in bytes, and between two turns of other work.
 const STEP_BYTES: usize = 16 * 1024;
 const TURN_BYTES: usize = 64 * 1024;
-/// Bodies that are coded while they are sent: each holds up to a megabyte meanwhile. More go out as they are.
-const CODERS_MAX: usize = 512;
+/// Bodies that are compressed while they are sent: each holds up to a megabyte meanwhile. More go out as they are.
+const ENCODERS_MAX: usize = 512;
+/// Bodies that are made plain while they are sent. Each holds what its coding looks back at, 32 KiB of gzip and up to 16 MiB
+/// of Brotli: too much for no bound. Answers beyond it are refused, for their clients could not read them.
+const DECODERS_MAX: usize = 1024;
 const EVENTS: &[u8] = b"text/event-stream";
 
-static CODERS: Semaphore = Semaphore::const_new(CODERS_MAX);
+static ENCODERS: Coders = Coders::new(ENCODERS_MAX);
+static DECODERS: Coders = Coders::new(DECODERS_MAX);
+static NOT_DECODED: Seldom = Seldom::new();
 
 /// A body that is coded, or decoded, while it is sent.
 pub struct CodedBody {
@@ -39,7 +48,7 @@ pub struct CodedBody {
     /// Since other work had its turn.
     turn_bytes: usize,
     is_over: bool,
-    _permit: SemaphorePermit<'static>,
+    _permit: Permit,
 }
 
 enum Coder {
@@ -48,19 +57,43 @@ enum Coder {
     Decode(Decoder),
 }
 
-/// Codes a worker's answer for its client, of whose request these are the method and the headers.
-pub fn fit(method: &Method, request: &HeaderMap, response: Response<EdgeBody>) -> Response<EdgeBody> {
+/// Who codes how many bodies at once. A body takes as long as its worker and its client like, so no permit can be taken back:
+/// an account gets another only while more are free than it has. One alone gets half of them, two a third each, and so on:
+/// something is left for whoever comes next.
+struct Coders {
+    permits_max: usize,
+    held: Mutex<BTreeMap<AccountId, usize>>,
+}
+
+/// What a body that is coded holds.
+struct Permit {
+    coders: &'static Coders,
+    account: AccountId,
+}
+
+/// Codes an answer of an account's worker for its client, of whose request these are the method and the headers.
+pub fn fit(
+    account: &AccountId,
+    method: &Method,
+    request: &HeaderMap,
+    mut response: Response<EdgeBody>,
+) -> Response<EdgeBody> {
     if let Some(applied) = response.headers().get(header::CONTENT_ENCODING) {
-        return match Coding::of_name(applied) {
-            Some(coding) if !coding.is_accepted(request) && may_decode(&response) => decoded(method, coding, response),
-            _ => response,
+        let Some(coding) = Coding::of_name(applied).filter(|_| may_decode(&response)) else {
+            return response;
         };
+        if !coding.is_accepted(request) {
+            return decoded(account, method, request, coding, response);
+        }
+        // Others are sent other bytes.
+        vary_by_coding(response.headers_mut());
+        return response;
     }
     let bytes = known_bytes(method, &response);
     if bytes.is_some_and(|bytes| bytes < GZIP_BYTES_MIN) || !request.contains_key(header::ACCEPT_ENCODING) {
         return response;
     }
-    if may_encode(&response) { encoded(method, request, bytes, response) } else { response }
+    if may_encode(&response) { encoded(account, method, request, bytes, response) } else { response }
 }
 
 /// The length of a body, where it is known.
@@ -91,6 +124,7 @@ fn may_decode(response: &Response<EdgeBody>) -> bool {
 }
 
 fn encoded(
+    account: &AccountId,
     method: &Method,
     request: &HeaderMap,
     bytes: Option<u64>,
@@ -117,9 +151,9 @@ fn encoded(
                 return Response::from_parts(parts, EdgeBody::full(bytes));
             }
         },
-        body => match CODERS.try_acquire() {
-            Ok(permit) => EdgeBody::coded(CodedBody::new(body, Coder::Encode(Encoder::new(coding), false), permit)),
-            Err(_) => return Response::from_parts(parts, body),
+        body => match ENCODERS.try_permit(account) {
+            Some(permit) => EdgeBody::coded(CodedBody::new(body, Coder::Encode(Encoder::new(coding), false), permit)),
+            None => return Response::from_parts(parts, body),
         },
     };
     parts.headers.insert(header::CONTENT_ENCODING, coding.name());
@@ -133,13 +167,25 @@ fn at_once(coding: Coding, content: &[u8]) -> io::Result<Vec<u8>> {
     Ok([begun, encoder.finish()?].concat())
 }
 
-fn decoded(method: &Method, coding: Coding, response: Response<EdgeBody>) -> Response<EdgeBody> {
+fn decoded(
+    account: &AccountId,
+    method: &Method,
+    request: &HeaderMap,
+    coding: Coding,
+    response: Response<EdgeBody>,
+) -> Response<EdgeBody> {
     let (mut parts, body) = response.into_parts();
-    let body = match CODERS.try_acquire() {
-        _ if *method == Method::HEAD => body.of_no_known_length(),
-        Ok(permit) => EdgeBody::coded(CodedBody::new(body, Coder::Decode(Decoder::new(coding)), permit)),
-        // The client may make something of it nevertheless.
-        Err(_) => return Response::from_parts(parts, body),
+    let body = if *method == Method::HEAD {
+        body.of_no_known_length()
+    } else if let Some(permit) = DECODERS.try_permit(account) {
+        EdgeBody::coded(CodedBody::new(body, Coder::Decode(Decoder::new(coding)), permit))
+    } else {
+        if let Some(times) = NOT_DECODED.due() {
+            tracing::warn!(%account, times, "too many answers are made plain at once: this account gets no more now");
+        }
+        let message = "too many answers are made plain at once now, and this one's coding is not accepted: ask again later, \
+                       or accept gzip and br";
+        return pages::plain(request, StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
     };
     parts.headers.remove(header::CONTENT_ENCODING);
     vary_by_coding(&mut parts.headers);
@@ -155,10 +201,43 @@ fn changed(headers: &mut HeaderMap) {
     }
 }
 
+// === impl Coders ===
+
+impl Coders {
+    const fn new(permits_max: usize) -> Self {
+        Self { permits_max, held: const_mutex(BTreeMap::new()) }
+    }
+
+    fn try_permit(&'static self, account: &AccountId) -> Option<Permit> {
+        let mut held = self.held.lock();
+        let free = self.permits_max.saturating_sub(held.values().sum());
+        let own = held.get(account).copied().unwrap_or_default();
+        if own >= free {
+            return None;
+        }
+        held.insert(account.clone(), own + 1);
+        Some(Permit { coders: self, account: account.clone() })
+    }
+}
+
+// === impl Permit ===
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut held = self.coders.held.lock();
+        if let Some(own) = held.get_mut(&self.account) {
+            *own -= 1;
+            if *own == 0 {
+                held.remove(&self.account);
+            }
+        }
+    }
+}
+
 // === impl CodedBody ===
 
 impl CodedBody {
-    fn new(source: EdgeBody, coder: Coder, permit: SemaphorePermit<'static>) -> Self {
+    fn new(source: EdgeBody, coder: Coder, permit: Permit) -> Self {
         Self { source, coder, rest: Bytes::new(), turn_bytes: 0, is_over: false, _permit: permit }
     }
 
@@ -277,6 +356,15 @@ mod tests {
             .unwrap()
     }
 
+    fn fitted(method: &Method, request: &HeaderMap, response: Response<EdgeBody>) -> Response<EdgeBody> {
+        fit(&AccountId::local(), method, request, response)
+    }
+
+    /// The account whose id is of this digit.
+    fn account(digit: &str) -> AccountId {
+        digit.repeat(32).parse().unwrap()
+    }
+
     fn coding_of(response: &Response<EdgeBody>) -> Option<&str> {
         response.headers().get("content-encoding").map(|coding| coding.to_str().unwrap())
     }
@@ -290,7 +378,8 @@ mod tests {
         for bytes in [100, 5_000, 500_000] {
             let text = "x".repeat(bytes);
             for (accepted, coding) in [("gzip, br", "br"), ("gzip", "gzip"), ("br;q=0.2, gzip;q=0.3", "gzip")] {
-                let response = fit(&Method::GET, &request(accepted), answer("text/html; charset=utf-8", text.clone()));
+                let response =
+                    fitted(&Method::GET, &request(accepted), answer("text/html; charset=utf-8", text.clone()));
                 assert_eq!(coding_of(&response), Some(coding));
                 assert_eq!(response.headers()["vary"], "Accept-Encoding");
                 assert_eq!(response.headers()["etag"], "W/\"one\"");
@@ -300,7 +389,7 @@ mod tests {
                 // And is plain again for a client that does not.
                 let mut response = answer("text/html", coded);
                 response.headers_mut().insert("content-encoding", coding.parse().unwrap());
-                let response = fit(&Method::GET, &HeaderMap::new(), response);
+                let response = fitted(&Method::GET, &HeaderMap::new(), response);
                 assert_eq!(coding_of(&response), None);
                 assert_eq!(whole(response).await, text.as_bytes());
             }
@@ -335,18 +424,90 @@ mod tests {
             ("br", of_status(StatusCode::INTERNAL_SERVER_ERROR)),
         ] {
             let before = coding_of(&response).map(str::to_owned);
-            let response = fit(&Method::GET, &request(accepted), response);
+            let response = fitted(&Method::GET, &request(accepted), response);
             assert_eq!(coding_of(&response), before.as_deref(), "{accepted} {:?}", response.headers());
             assert_eq!(response.headers()["etag"], "\"one\"");
             assert!(response.headers().contains_key("content-length"));
         }
         // No client that accepts nothing pays for those that do.
-        assert!(!fit(&Method::GET, &HeaderMap::new(), plain()).headers().contains_key("vary"));
+        assert!(!fitted(&Method::GET, &HeaderMap::new(), plain()).headers().contains_key("vary"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_its_worker_compressed_depends_on_what_the_client_accepts() {
+        let content = "x".repeat(5_000);
+        let coded = whole(fitted(&Method::GET, &request("gzip"), answer("text/plain", content.clone()))).await;
+        for (accepted, is_coded) in [("gzip, br", true), ("br", false), ("identity", false)] {
+            let mut response = answer("text/plain", coded.clone());
+            response.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+            let response = fitted(&Method::GET, &request(accepted), response);
+            assert_eq!(coding_of(&response), is_coded.then_some("gzip"), "{accepted}");
+            assert_eq!(response.headers()["vary"], "Accept-Encoding", "{accepted}");
+            assert_eq!(whole(response).await, if is_coded { coded.clone() } else { content.clone().into() });
+        }
+        // What is sent as it is to everybody does not.
+        let mut response = answer("text/plain", coded);
+        response.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+        response.headers_mut().insert("cache-control", "no-transform".parse().unwrap());
+        assert!(!fitted(&Method::GET, &request("gzip"), response).headers().contains_key("vary"));
+    }
+
+    #[test]
+    fn permits_are_shared_among_accounts_and_come_back() {
+        static FEW: Coders = Coders::new(12);
+        let all = |digit: &str| -> Vec<Permit> { std::iter::from_fn(|| FEW.try_permit(&account(digit))).collect() };
+        let first = all("a");
+        assert_eq!(first.len(), 6);
+        let second = all("b");
+        assert_eq!(second.len(), 3);
+        let third = all("c");
+        assert!(!third.is_empty());
+        drop((first, second, third));
+        assert!(FEW.held.lock().is_empty());
+        assert_eq!(all("c").len(), 6);
+    }
+
+    #[test]
+    fn an_account_of_many_streams_leaves_others_what_they_need() {
+        let (greedy, other) = (account("a"), account("b"));
+        let long = Bytes::from("x".repeat(AT_ONCE_BYTES_MAX + 1));
+        // Of each, nothing is read.
+        let compressed =
+            |account: &AccountId| fit(account, &Method::GET, &request("gzip"), answer("text/plain", long.clone()));
+        let held: Vec<_> = std::iter::repeat_with(|| compressed(&greedy))
+            .take(ENCODERS_MAX)
+            .take_while(|response| coding_of(response).is_some())
+            .collect();
+        assert!((1..=ENCODERS_MAX / 2).contains(&held.len()), "{} are compressed", held.len());
+        let refused = compressed(&greedy);
+        assert_eq!((coding_of(&refused), refused.status()), (None, StatusCode::OK));
+        assert_eq!(refused.headers()["vary"], "Accept-Encoding");
+        assert_eq!(coding_of(&compressed(&other)), Some("gzip"));
+    }
+
+    #[test]
+    fn who_reads_no_coding_is_sent_none_however_many_answers_are_decoded() {
+        let (greedy, other) = (account("a"), account("b"));
+        let plain = |account: &AccountId| {
+            let mut response = answer("text/plain", "some of it");
+            response.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+            fit(account, &Method::GET, &HeaderMap::new(), response)
+        };
+        let held: Vec<_> = std::iter::repeat_with(|| plain(&greedy))
+            .take(DECODERS_MAX)
+            .take_while(|response| response.status() == StatusCode::OK)
+            .collect();
+        assert!((1..=DECODERS_MAX / 2).contains(&held.len()), "{} are decoded", held.len());
+        assert!(held.iter().all(|response| coding_of(response).is_none()));
+        let refused = plain(&greedy);
+        assert_eq!((coding_of(&refused), refused.status()), (None, StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(refused.headers()["cache-control"], "no-store");
+        assert_eq!((coding_of(&plain(&other)), plain(&other).status()), (None, StatusCode::OK));
     }
 
     #[test]
     fn head_tells_what_get_would() {
-        let response = fit(&Method::HEAD, &request("gzip"), answer("text/plain", ""));
+        let response = fitted(&Method::HEAD, &request("gzip"), answer("text/plain", ""));
         assert_eq!(coding_of(&response), Some("gzip"));
         assert!(!response.headers().contains_key("content-length"));
         assert_eq!(response.body().size_hint().exact(), None);
@@ -361,7 +522,7 @@ mod tests {
         });
         let mut response = answer("text/plain", "");
         *response.body_mut() = EdgeBody::Boxed(StreamBody::new(frames).boxed());
-        let mut body = fit(&Method::GET, &request("br"), response).into_body();
+        let mut body = fitted(&Method::GET, &request("br"), response).into_body();
         let mut decoder = Decoder::new(Coding::Brotli);
         for piece in ["one", "two", "three"] {
             sender.send(piece).unwrap();

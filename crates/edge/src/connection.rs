@@ -109,10 +109,19 @@ where
 }
 
 /// Serves requests by HTTP/2.
-pub async fn serve_http2<S>(shared: &mut Shared, peer: Peer, stream: ClientStream<S>) -> Result<(), hyper::Error>
+pub async fn serve_http2<S>(shared: &mut Shared, peer: Peer, mut stream: ClientStream<S>) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    // The HTTP library would wait for the preface for ever, in a drain too. What is none, it has a word for.
+    let begins = tokio::select! {
+        biased;
+        sniffed = tokio::time::timeout(HEAD_TIMEOUT, stream.sniff()) => sniffed.is_ok(),
+        () = shared.drain() => false,
+    };
+    if !begins {
+        return Ok(());
+    }
     let of_requests = Arc::new(shared.clone());
     let mut builder = http2::Builder::new(Streams);
     builder
@@ -160,12 +169,35 @@ async fn hear(
     Ok(if head_only { without_body(response) } else { response })
 }
 
-/// The head of a response, with the length of the body that it does not have.
+/// The head of a response, with the length of the body that it does not have. An empty one tells nothing: where only the
+/// head is asked for, a worker or a file may leave out what they would send with it.
 fn without_body(response: Response<EdgeBody>) -> Response<EdgeBody> {
     let (mut parts, body) = response.into_parts();
     let may_have_one = !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if let Some(length) = body.size_hint().exact().filter(|_| may_have_one) {
+    if let Some(length) = body.size_hint().exact().filter(|length| may_have_one && *length > 0) {
         parts.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
     }
     Response::from_parts(parts, EdgeBody::full(Bytes::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_has_a_length_that_is_known_or_said_and_none_for_no_body() {
+        let length = |said: Option<&str>, body: &'static str| {
+            let mut answer = Response::new(EdgeBody::full(body));
+            if let Some(said) = said {
+                answer.headers_mut().insert(header::CONTENT_LENGTH, said.parse().unwrap());
+            }
+            let head = without_body(answer);
+            head.headers().get(header::CONTENT_LENGTH).map(|length| length.to_str().unwrap().to_owned())
+        };
+        for (said, body, told) in
+            [(None, "hello", Some("5")), (None, "", None), (Some("7"), "", Some("7")), (Some("0"), "", Some("0"))]
+        {
+            assert_eq!(length(said, body).as_deref(), told, "{said:?} {body:?}");
+        }
+    }
 }

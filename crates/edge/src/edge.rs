@@ -12,6 +12,7 @@ use selvedge_outbound::Outbound;
 use selvedge_runner::{Reports, Runners};
 
 use crate::deployed::Deployed;
+use crate::inside;
 use crate::instance::Instance;
 use crate::pool::{NoInstance, Pool};
 use crate::rate_limits::RateLimits;
@@ -355,9 +356,9 @@ impl Edge {
         Some(Arc::clone(slot.or_insert_with(make)))
     }
 
-    /// What answers at a host, given without its port.
+    /// What answers at a host, given without its port: to the worker that asks, where this is an answer to one.
     pub(crate) fn find(&self, scheme: &str, host: &str, path: &str) -> Found {
-        self.table.read().find(scheme, host, path)
+        self.table.read().find(inside::asker().as_ref(), scheme, host, path)
     }
 
     /// The worker of that key.
@@ -366,9 +367,17 @@ impl Edge {
     }
 
     /// Whether a worker answers what an account asks at a host, in lower case and without a port, because the host was given
-    /// to it: not the one that answers where nobody else does, nor another account's on a domain that it named.
-    pub(crate) fn serves(&self, account: &AccountId, scheme: &str, host: &str, target: &str) -> bool {
-        self.table.read().serves(account, scheme, host, target)
+    /// to it: not the one that answers where nobody else does, nor another account's on a domain that it named. For `asker`,
+    /// routes of its own zones do not count.
+    pub(crate) fn serves(
+        &self,
+        account: &AccountId,
+        asker: Option<&WorkerKey>,
+        scheme: &str,
+        host: &str,
+        target: &str,
+    ) -> bool {
+        self.table.read().serves(account, asker, scheme, host, target)
     }
 
     /// It listens there from now on.
@@ -381,7 +390,7 @@ impl Edge {
         self.listening.read().iter().any(|(known, at)| *known == scheme && *at == port)
     }
 
-    /// Whether something answers at a host: who asks for a certificate of it may have one.
+    /// Whether a worker was given exactly this host: who asks for a certificate of it may have one.
     pub fn has_host(&self, host: &str) -> bool {
         self.table.read().has_host(host)
     }

@@ -8,6 +8,9 @@ use selvedge_door::{Head, HeadBuilder, HeadError};
 use crate::hop_by_hop::{is_hop_by_hop, named_by, named_by_connection};
 
 const NO_REASON: ReasonPhrase = ReasonPhrase::from_static(b"");
+/// Different names that a head's headers may have. `HeaderMap` panics where there are too many: it takes 6,553 whichever
+/// they are, so there is room for what the edge says of its own.
+const NAMES_MAX: usize = 4096;
 
 /// A head block that opens a stream.
 pub fn open(
@@ -55,6 +58,8 @@ pub enum BadHead {
     Header(String),
     #[error("the response's headers take {used} bytes")]
     TooLarge { used: u64 },
+    #[error("there are more than {NAMES_MAX} different headers")]
+    TooMany,
 }
 
 /// The head of an answer.
@@ -95,13 +100,19 @@ pub fn headers(head: &Head, skip: usize) -> Result<HeaderMap, BadHead> {
         if name == header::CONNECTION {
             named.extend(named_by(&value));
         } else if !is_hop_by_hop(&name, &value) {
-            map.append(name, value);
+            add(&mut map, name, value)?;
         }
     }
     for name in named {
         map.remove(name.as_str());
     }
     Ok(map)
+}
+
+/// Adds a header that an isolate sent.
+pub fn add(map: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<(), BadHead> {
+    map.try_append(name, value).map_err(|_| BadHead::TooMany)?;
+    if map.keys_len() > NAMES_MAX { Err(BadHead::TooMany) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -130,6 +141,23 @@ mod tests {
             let head = answer(&sent(&[status, text, ""]), 1000).unwrap();
             assert_eq!(head.reason.as_ref().map(ReasonPhrase::as_bytes), reason.map(str::as_bytes), "{status} {text}");
         }
+    }
+
+    #[test]
+    fn a_head_of_too_many_headers_is_refused() {
+        let lines = |names: usize| {
+            let mut fields = vec!["200".to_owned(), String::new(), String::new()];
+            fields.extend((0..names).flat_map(|number| [format!("x-{number}"), String::new()]));
+            sent(&fields.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        assert_eq!(answer(&lines(NAMES_MAX), u32::MAX).unwrap().headers.len(), NAMES_MAX);
+        // The last are more than a `HeaderMap` takes.
+        for names in [NAMES_MAX + 1, 30_000] {
+            assert_eq!(answer(&lines(names), u32::MAX).unwrap_err(), BadHead::TooMany);
+        }
+        // The same name again is another matter.
+        let fields = ["200", "", ""].into_iter().chain(["x-one", "1"].into_iter().cycle().take(60_000));
+        assert_eq!(answer(&sent(&fields.collect::<Vec<_>>()), u32::MAX).unwrap().headers.len(), 30_000);
     }
 
     #[test]

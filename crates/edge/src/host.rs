@@ -210,7 +210,7 @@ async fn fetch(ask: &Ask, body: Inbound) {
     };
     let options = FetchOptions { redirect, decode: true };
     let calls = ask.calls();
-    let here = Here { edge: &ask.edge, account: ask.instance.account(), calls: &calls };
+    let here = Here { edge: &ask.edge, deployed: &ask.instance.deployed, calls: &calls };
     let fetched = ask.world().fetch_past(request, options, &admit, Some(&here)).await;
     drop(permit);
     match fetched {

@@ -1,20 +1,23 @@
 //! What workers fetch of hosts that are served here: it goes to the worker that answers there, not by the network, where
 //! this machine's own addresses are closed to workers.
 //!
-//! It is routed and answered as a client's request. Of the calls that one request may make it is one. Routes and custom
-//! domains count for workers of their own account alone: nobody checks whose a domain is that an account names.
+//! It is routed and answered as a client's request, but that routes of the asking worker's own zones do not count: so a
+//! worker on a route reaches the custom domain behind it. Those are the zones in which the worker has routes or custom
+//! domains. Of the calls that one request may make it is one. Routes and custom domains count for workers of their own
+//! account alone: nobody checks whose a domain is that an account names.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
-use selvedge_model::AccountId;
+use selvedge_model::WorkerKey;
 use selvedge_outbound::{Answering, Inside, InsideBody};
 
 use crate::body::EdgeBody;
 use crate::calls::Calls;
 use crate::client_body::ClientBody;
+use crate::deployed::Deployed;
 use crate::edge::Edge;
 use crate::pages;
 use crate::requests::{self, Inquiry, TlsTerms};
@@ -23,12 +26,35 @@ use crate::requests::{self, Inquiry, TlsTerms};
 /// <https://developers.cloudflare.com/fundamentals/reference/http-headers/#cf-connecting-ip-in-worker-subrequests>.
 const WORKER: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2a06, 0x98c0, 0x3600, 0, 0, 0, 0, 0x103));
 
+/// The flag of versions that ask as a client does, and may meet themselves:
+/// <https://developers.cloudflare.com/workers/configuration/compatibility-flags/#global-fetch-strictly-public>.
+const AS_A_CLIENT: &str = "global_fetch_strictly_public";
+
+tokio::task_local! {
+    /// The worker that is answered; none where it asked as a client does.
+    static ASKER: Option<WorkerKey>;
+}
+
+/// The worker that the present request is of, as far as it matters to where the request is led.
+pub fn asker() -> Option<WorkerKey> {
+    ASKER.try_with(Option::clone).ok().flatten()
+}
+
 /// The hosts that an edge serves, for one of its events.
 pub struct Here<'a> {
     pub edge: &'a Arc<Edge>,
-    /// Whose worker asks.
-    pub account: &'a AccountId,
+    /// What asks.
+    pub deployed: &'a Deployed,
     pub calls: &'a Arc<Calls>,
+}
+
+// === impl Here ===
+
+impl Here<'_> {
+    fn asker(&self) -> Option<&WorkerKey> {
+        let flags = &self.deployed.version.manifest.compatibility_flags;
+        (!flags.iter().any(|flag| flag == AS_A_CLIENT)).then_some(&self.deployed.key)
+    }
 }
 
 impl Inside for Here<'_> {
@@ -39,12 +65,14 @@ impl Inside for Here<'_> {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let port = uri.port_u16();
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        port.is_none_or(|port| self.edge.listens(scheme, port)) && self.edge.serves(self.account, scheme, &host, target)
+        port.is_none_or(|port| self.edge.listens(scheme, port))
+            && self.edge.serves(&self.deployed.key.account, self.asker(), scheme, &host, target)
     }
 
     fn answer(&self, request: Request<InsideBody>) -> Answering<'_> {
         let (edge, calls) = (Arc::clone(self.edge), Arc::clone(self.calls));
-        Box::pin(async move { answer(edge, calls, request).await.map(BodyExt::boxed_unsync) })
+        let answered = ASKER.scope(self.asker().cloned(), answer(edge, calls, request));
+        Box::pin(async move { answered.await.map(BodyExt::boxed_unsync) })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use selvedge_model::{AccountId, HostWildcard, RoutePattern, RouteScheme, VersionId, WorkerKey};
@@ -44,6 +44,8 @@ struct Paths {
     exact: HashMap<Box<str>, Vec<Leads>>,
     /// Those that end with `*`, longest first.
     open: BTreeMap<Reverse<usize>, HashMap<Box<str>, Vec<Leads>>>,
+    /// How many of them lead to a worker.
+    leading: usize,
 }
 
 /// What a request asks for, as patterns see it.
@@ -76,6 +78,8 @@ pub struct Table {
     /// Workers by what stands before the domain in a host name: `worker` or `worker.subdomain`.
     labels: HashMap<Box<str>, Arc<Site>>,
     hosts: HashMap<Box<str>, Host>,
+    /// The zones in which a worker has routes or custom domains, where it has any.
+    zones: HashMap<WorkerKey, HashSet<Box<str>>>,
     /// The routes of accounts that lead to no worker.
     exclusions: HashMap<AccountId, Vec<RoutePattern>>,
 }
@@ -91,20 +95,24 @@ impl Paths {
         };
         let leads = Leads { scheme: pattern.scheme(), worker: worker.cloned() };
         by_path.entry(pattern.path().into()).or_default().push(leads);
+        self.leading += usize::from(worker.is_some());
     }
 
     /// Looks at nothing but the pattern's own place: a host may have thousands of others.
     fn remove(&mut self, pattern: &RoutePattern, worker: Option<&WorkerKey>) {
-        if !pattern.path_open() {
-            return take_out(&mut self.exact, pattern, worker);
-        }
         let length = Reverse(pattern.path().len());
-        if let Some(by_path) = self.open.get_mut(&length) {
-            take_out(by_path, pattern, worker);
+        let removed = if !pattern.path_open() {
+            take_out(&mut self.exact, pattern, worker)
+        } else if let Some(by_path) = self.open.get_mut(&length) {
+            let removed = take_out(by_path, pattern, worker);
             if by_path.is_empty() {
                 self.open.remove(&length);
             }
-        }
+            removed
+        } else {
+            false
+        };
+        self.leading -= usize::from(removed && worker.is_some());
     }
 
     /// The most specific route.
@@ -124,17 +132,21 @@ impl Paths {
     }
 }
 
-fn take_out(by_path: &mut HashMap<Box<str>, Vec<Leads>>, pattern: &RoutePattern, worker: Option<&WorkerKey>) {
-    if let Some(leads) = by_path.get_mut(pattern.path()) {
-        let same = |leads: &Leads| leads.worker.as_ref() == worker && leads.scheme == pattern.scheme();
-        // One of them: a pattern without a worker may have been given to another account before it is taken from this.
-        if let Some(at) = leads.iter().position(same) {
-            leads.remove(at);
-        }
-        if leads.is_empty() {
-            by_path.remove(pattern.path());
-        }
+/// Gives whether it was there.
+fn take_out(by_path: &mut HashMap<Box<str>, Vec<Leads>>, pattern: &RoutePattern, worker: Option<&WorkerKey>) -> bool {
+    let Some(leads) = by_path.get_mut(pattern.path()) else {
+        return false;
+    };
+    let same = |leads: &Leads| leads.worker.as_ref() == worker && leads.scheme == pattern.scheme();
+    // One of them: a pattern without a worker may have been given to another account before it is taken from this.
+    let at = leads.iter().position(same);
+    if let Some(at) = at {
+        leads.remove(at);
     }
+    if leads.is_empty() {
+        by_path.remove(pattern.path());
+    }
+    at.is_some()
 }
 
 // === impl Host ===
@@ -165,6 +177,7 @@ impl Table {
             sites: HashMap::new(),
             labels: HashMap::new(),
             hosts: HashMap::new(),
+            zones: HashMap::new(),
             exclusions: HashMap::new(),
         }
     }
@@ -182,6 +195,10 @@ impl Table {
         for domain in domains(&site) {
             self.hosts.entry(domain.as_str().into()).or_default().domain = Some(site.key.clone());
         }
+        let zones = zones(&site);
+        if !zones.is_empty() {
+            self.zones.insert(site.key.clone(), zones);
+        }
         self.sites.insert(site.key.clone(), site);
         before
     }
@@ -189,6 +206,7 @@ impl Table {
     /// Takes a worker out.
     pub fn remove(&mut self, key: &WorkerKey) -> Option<Arc<Site>> {
         let site = self.sites.remove(key)?;
+        self.zones.remove(key);
         // Another account's worker may have the name by now: changes arrive in no order among accounts.
         if let Some(label) = label(&site)
             && self.labels.get(label.as_str()).is_some_and(|named| named.key == *key)
@@ -251,8 +269,13 @@ impl Table {
 
     /// What answers at a host (in lower case, without a port) and path (with its query, if it has one). Routes come
     /// first, then custom domains, as on the platform; then the names that every worker has.
-    pub fn find(&self, scheme: &str, host: &str, target: &str) -> Found {
-        if let Some(site) = self.routed(scheme, host, target).and_then(|key| self.sites.get(key)) {
+    ///
+    /// `asker` is the worker that asks, and none for a client: to a worker, routes of its own zones do not count, so that
+    /// it reaches what is behind them
+    /// (<https://developers.cloudflare.com/workers/configuration/routing/routes/>: "Routes cannot be the target of a
+    /// same-zone `fetch()` call").
+    pub fn find(&self, asker: Option<&WorkerKey>, scheme: &str, host: &str, target: &str) -> Found {
+        if let Some(site) = self.routed(asker, scheme, host, target).and_then(|key| self.sites.get(key)) {
             return Found::Site(Arc::clone(site));
         }
         if let Some(label) = self.label_of(host) {
@@ -269,46 +292,55 @@ impl Table {
 
     /// Whether what is found there was given this host: as a name below the domain, or as a route or a custom domain of
     /// `account`. Whoever names a domain first holds it, though it may be somebody else's: what other accounts send there,
-    /// their credentials with it, goes to where DNS says.
-    pub fn serves(&self, account: &AccountId, scheme: &str, host: &str, target: &str) -> bool {
-        match self.routed(scheme, host, target).filter(|key| self.sites.contains_key(*key)) {
+    /// their credentials with it, goes to where DNS says. `asker` as for [`Table::find`].
+    pub fn serves(
+        &self,
+        account: &AccountId,
+        asker: Option<&WorkerKey>,
+        scheme: &str,
+        host: &str,
+        target: &str,
+    ) -> bool {
+        match self.routed(asker, scheme, host, target).filter(|key| self.sites.contains_key(*key)) {
             Some(key) => key.account == *account,
-            None => self.label_of(host).is_some() && !matches!(self.find(scheme, host, target), Found::Nothing),
+            None => self.label_of(host).is_some() && !matches!(self.find(asker, scheme, host, target), Found::Nothing),
         }
     }
 
-    /// Whether somebody gave this host to a worker. The previews of single versions are not among them: whether there is
-    /// such a version is not known here, and anybody can make up a name.
+    /// Whether somebody gave exactly this host to a worker. What only a wildcard stands for is not among them, nor are the
+    /// previews of single versions: anybody can make up such a name.
     pub fn has_host(&self, host: &str) -> bool {
         let named = self.label_of(host).is_some_and(|label| {
             self.labels.get(label).is_some_and(is_open) || matches!(self.preview(label), Found::Alias { .. })
         });
-        let routed = || {
-            let mut under = std::iter::successors(Some(host), |host| host.split_once('.').map(|(_, rest)| rest));
-            under.any(|name| {
-                let Some(found) = self.hosts.get(name) else {
-                    return false;
-                };
-                let itself = name == host && (found.domain.is_some() || !found.exact.is_empty());
-                itself || !found.all.is_empty() || (name != host && !found.below.is_empty())
-            })
-        };
-        named || routed()
+        let given = |found: &Host| found.domain.is_some() || found.exact.leading > 0 || found.all.leading > 0;
+        named || self.hosts.get(host).is_some_and(given)
     }
 
-    /// The worker of the most specific route; where there is no route, or one without a worker, of the custom domain.
-    fn routed(&self, scheme: &str, host: &str, target: &str) -> Option<&WorkerKey> {
+    /// The worker of the most specific route; where there is no route, one without a worker or one that does not count for
+    /// `asker`, of the custom domain.
+    fn routed(&self, asker: Option<&WorkerKey>, scheme: &str, host: &str, target: &str) -> Option<&WorkerKey> {
         if self.hosts.is_empty() {
             return None;
         }
+        let behind = asker.is_some_and(|asker| self.has_zone_of(asker, host));
+        let route = if behind { None } else { self.route(scheme, host, target) };
+        route.and_then(|leads| leads.worker.as_ref()).or_else(|| self.hosts.get(host)?.domain.as_ref())
+    }
+
+    /// Whether the worker has a route or a custom domain in the zone of a host.
+    fn has_zone_of(&self, worker: &WorkerKey, host: &str) -> bool {
+        self.zones.get(worker).is_some_and(|zones| zone(host).is_some_and(|zone| zones.contains(zone)))
+    }
+
+    /// The most specific route.
+    fn route(&self, scheme: &str, host: &str, target: &str) -> Option<&Leads> {
         let (path, has_query) = target.split_once('?').map_or((target, false), |(path, _)| (path, true));
         let path = resolved(path);
         let path = Requested { path: &path, has_query };
         let found = self.hosts.get(host);
         let itself = found.and_then(|host| host.exact.find(scheme, path).or_else(|| host.all.find(scheme, path)));
-        let route = itself.or_else(|| self.wildcard(scheme, host, path));
-        let worker = route.and_then(|leads| leads.worker.as_ref());
-        worker.or_else(|| found?.domain.as_ref())
+        itself.or_else(|| self.wildcard(scheme, host, path))
     }
 
     /// The most specific route of a host above this one.
@@ -395,6 +427,18 @@ fn domains(site: &Site) -> impl Iterator<Item = &String> {
     site.record.iter().flat_map(|record| &record.domains)
 }
 
+/// The zones in which a worker has routes or custom domains.
+fn zones(site: &Site) -> HashSet<Box<str>> {
+    let routes = routes(site);
+    let hosts = routes.iter().map(RoutePattern::host).chain(domains(site).map(String::as_str));
+    hosts.filter_map(zone).map(Into::into).collect()
+}
+
+/// The zone of a host, as the control plane has them: the domain that somebody can register.
+fn zone(host: &str) -> Option<&str> {
+    psl::domain_str(host)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -435,7 +479,7 @@ mod tests {
     fn at(table: &Table, url: &str) -> String {
         let (scheme, rest) = url.split_once("://").unwrap();
         let (host, path) = rest.split_at(rest.find('/').unwrap());
-        match table.find(scheme, host, path) {
+        match table.find(None, scheme, host, path) {
             Found::Site(site) => site.key.worker.to_string(),
             Found::Preview { site, short } => format!("{} at {short}", site.key.worker),
             Found::Alias { site, version } => format!("{} as {}", site.key.worker, version.short()),
@@ -532,7 +576,9 @@ mod tests {
             assert_eq!(at(&table, &format!("http://example.com{path}")), expected, "{path}");
         }
         for target in ["*", "?x", "?x/admin/", ""] {
-            let Found::Site(site) = table.find("http", "example.com", target) else { panic!("nothing at {target}") };
+            let Found::Site(site) = table.find(None, "http", "example.com", target) else {
+                panic!("nothing at {target}")
+            };
             assert_eq!(site.key.worker.as_str(), "all", "{target}");
         }
         for (path, seen) in [
@@ -583,7 +629,7 @@ mod tests {
             ("localhost", "nothing"),
         ] {
             assert_eq!(at(&table, &format!("http://{host}/")), expected, "{host}");
-            assert_eq!(table.serves(&AccountId::local(), "http", host, "/"), expected != "nothing", "{host}");
+            assert_eq!(table.serves(&AccountId::local(), None, "http", host, "/"), expected != "nothing", "{host}");
         }
     }
 
@@ -605,8 +651,8 @@ mod tests {
             ("elsewhere.example", "/", false, false),
             ("localhost", "/", false, false),
         ] {
-            assert_eq!(table.serves(&AccountId::local(), "http", host, target), for_itself, "{host}{target}");
-            assert_eq!(table.serves(&other, "http", host, target), for_others, "{host}{target}");
+            assert_eq!(table.serves(&AccountId::local(), None, "http", host, target), for_itself, "{host}{target}");
+            assert_eq!(table.serves(&other, None, "http", host, target), for_others, "{host}{target}");
         }
     }
 
@@ -623,18 +669,87 @@ mod tests {
         table.set(site(of(&other, "acme")));
         table.set(site(of(&one, "former")));
         for (host, account) in [("shop.acme.localhost", &other), ("shop.former.localhost", &one)] {
-            let Found::Site(site) = table.find("http", host, "/") else { panic!("nothing at {host}") };
+            let Found::Site(site) = table.find(None, "http", host, "/") else { panic!("nothing at {host}") };
             assert_eq!(site.key.account.as_str(), account, "{host}");
         }
     }
 
     #[test]
     fn what_is_taken_out_leaves_nothing_behind() {
-        let records = || vec![record("one", &["example.com/*", "*.example.com/a"], &["one.example.org"])];
-        let mut table = table(records());
-        assert!(table.has_host("example.com") && table.has_host("x.example.com") && table.has_host("one.example.org"));
+        let mut table = table(vec![record("one", &["example.com/*", "*.example.com/a"], &["one.example.org"])]);
+        assert!(table.has_host("example.com") && table.has_host("one.example.org"));
         table.remove(&WorkerKey::new(AccountId::local(), "one".parse().unwrap()));
-        assert!(table.hosts.is_empty() && table.labels.is_empty() && table.sites.is_empty());
+        assert!(table.hosts.is_empty() && table.labels.is_empty() && table.sites.is_empty() && table.zones.is_empty());
+        assert!(!table.has_host("example.com"));
+    }
+
+    #[test]
+    fn a_worker_reaches_what_is_behind_the_routes_of_its_own_zones() {
+        let table = table(vec![
+            record("auth", &["api.example.com/auth*"], &[]),
+            record("api", &[], &["api.example.com"]),
+            record("site", &["*.example.com/*", "shop.example.co.uk/*"], &[]),
+            record("plain", &[], &[]),
+        ]);
+        let found = |asker: &str, host: &str, target: &str| {
+            let asker = WorkerKey::new(AccountId::local(), asker.parse().unwrap());
+            let served = table.serves(&AccountId::local(), Some(&asker), "https", host, target);
+            let found = match table.find(Some(&asker), "https", host, target) {
+                Found::Site(site) => site.key.worker.to_string(),
+                _ => "nothing".to_owned(),
+            };
+            assert_eq!(served, found != "nothing", "{asker} at {host}{target}");
+            found
+        };
+        for (asker, host, target, expected) in [
+            ("auth", "api.example.com", "/auth/x", "api"),
+            ("api", "api.example.com", "/auth/x", "api"),
+            ("site", "api.example.com", "/auth/x", "api"),
+            // Nothing is behind this route.
+            ("auth", "www.example.com", "/", "nothing"),
+            ("site", "shop.example.co.uk", "/", "nothing"),
+            // Other zones than the asker's.
+            ("auth", "shop.example.co.uk", "/", "site"),
+            ("plain", "api.example.com", "/auth/x", "auth"),
+            ("plain", "www.example.com", "/", "site"),
+            // What every worker has is no route.
+            ("auth", "site.localhost", "/", "site"),
+            ("auth", "auth.localhost", "/", "auth"),
+        ] {
+            assert_eq!(found(asker, host, target), expected, "{asker} at {host}{target}");
+        }
+        // Under the same public suffix is not in the same zone.
+        let asker = WorkerKey::new(AccountId::local(), "site".parse().unwrap());
+        assert!(!table.has_zone_of(&asker, "other.co.uk") && table.has_zone_of(&asker, "example.co.uk"));
+    }
+
+    #[test]
+    fn a_host_is_given_by_its_whole_name_alone() {
+        let mut aliased = record("shop", &["example.com/a", "https://example.com/*"], &["one.example.org"]);
+        aliased.aliases.insert("beta".into(), VERSION.parse().unwrap());
+        let mut table =
+            table(vec![aliased, record("below", &["*.example.com/*"], &[]), record("all", &["*example.net/*"], &[])]);
+        let exclusions = ["excluded.example.com/*", "*excluded.example.net/*"];
+        table.set_exclusions(&AccountId::local(), exclusions.iter().map(|text| text.parse().unwrap()).collect());
+        for (host, given) in [
+            ("shop.localhost", true),
+            ("beta-shop.localhost", true),
+            ("11112222-shop.localhost", false),
+            ("example.com", true),
+            ("one.example.org", true),
+            ("example.net", true),
+            ("made-up.example.com", false),
+            ("made-up.example.net", false),
+            ("excluded.example.com", false),
+            ("excluded.example.net", false),
+        ] {
+            assert_eq!(table.has_host(host), given, "{host}");
+        }
+        table.set(Arc::new(Site::of_record(record("shop", &["example.com/a"], &[]), None, |version| {
+            Slot::empty(version.as_str())
+        })));
+        assert!(table.has_host("example.com"), "one of two routes is left");
+        table.remove(&WorkerKey::new(AccountId::local(), "shop".parse().unwrap()));
         assert!(!table.has_host("example.com"));
     }
 }

@@ -39,6 +39,9 @@ pub struct VersionRecord {
     pub bindings: Vec<BindingRecord>,
     /// CPU time of one event, in milliseconds, where the worker has a limit of its own.
     pub cpu_ms: Option<u32>,
+    /// Subrequests of one event, where the worker has a limit of its own. Older records do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subrequests: Option<u32>,
     pub assets: Option<AssetsRecord>,
     /// The kinds of event that it handles, as its start showed.
     pub handlers: Vec<String>,

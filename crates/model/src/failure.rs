@@ -25,10 +25,8 @@ pub enum LimitName {
     MemoryBytes,
     StartupMs,
     Subrequests,
-    Connections,
     RequestBodyBytes,
     ResponseHeaderBytes,
-    LogBytes,
     /// The isolates that an account may have where others want some.
     AccountIsolates,
     /// The memory that all of an account's isolates may hold where others want some.

@@ -18,7 +18,7 @@ pub use deploy::{
 pub use failure::{Exception, Failure, LimitError, LimitName, Place};
 pub use ids::{AccountId, BlobHash, IdError, VersionId, WorkerKey, WorkerName};
 pub use json::{JSON_DEPTH_MAX, JsonError, check_json};
-pub use limits::Limits;
+pub use limits::{CPU_MS_MAX, Limits, SUBREQUESTS_MAX};
 pub use manifest::{Binding, Format, LoadError, Loaded, Manifest, Module, ModuleKind, NamedHandlers, Ready, Version};
 pub use route::{HostWildcard, ROUTE_BYTES_MAX, RouteError, RoutePattern, RouteScheme, Specificity, is_host_name};
 pub use trace::{

@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The most CPU time that a worker may ask for, in milliseconds: five minutes, as on the large platforms.
+pub const CPU_MS_MAX: u32 = 300_000;
+/// The most subrequests that a worker may ask for.
+pub const SUBREQUESTS_MAX: u32 = 10_000_000;
+
 /// The limits of one worker. Defaults are those of the large platforms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

@@ -24,7 +24,7 @@ pub struct Blobs {
 }
 
 /// A sweep that runs: what is asked for from its beginning on stays.
-pub struct Sweep<'a>(&'a Blobs);
+pub struct Sweep(Arc<Blobs>);
 
 /// Names of files that are being written begin so.
 const TEMPORARY: &str = "arriving-";
@@ -132,7 +132,7 @@ impl Blobs {
             Ok(content) if blake3::hash(&content).to_hex().as_str() == hash.as_str() => Ok(Some(content)),
             Ok(_) => {
                 tracing::error!(%hash, "a blob of the local copy is damaged: it is removed");
-                std::fs::remove_file(&file).map_err(failed)?;
+                remove(&file).map_err(failed)?;
                 Ok(None)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -149,7 +149,7 @@ impl Blobs {
                 if std::fs::metadata(&file).is_ok_and(|here| here.len() != bytes) {
                     tracing::error!(%hash, "a blob of the local copy is damaged: it is removed");
                     let failed = |source| PopError::ReadBlob { hash: hash.as_str().to_owned(), source };
-                    std::fs::remove_file(&file).map_err(failed)?;
+                    remove(&file).map_err(failed)?;
                 }
             }
             Ok::<(), PopError>(())
@@ -158,23 +158,36 @@ impl Blobs {
     }
 
     /// Begins a sweep. One at a time.
-    pub fn sweep(&self) -> Sweep<'_> {
+    pub fn sweep(self: &Arc<Self>) -> Sweep {
         *self.wanted.lock() = Some(HashSet::new());
-        Sweep(self)
+        Sweep(Arc::clone(self))
+    }
+}
+
+/// Removes the file of a blob. Another who found it damaged, or a sweep, may have been first.
+fn remove(file: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
 // === impl Sweep ===
 
-impl Sweep<'_> {
+impl Sweep {
     /// Removes every blob but the named ones and those that were asked for meanwhile, and the variants of what is not
-    /// here any more; gives how many blobs.
+    /// here any more; gives how many blobs. Others may come and go meanwhile.
     pub fn retain(self, named: &HashSet<BlobHash>) -> Result<usize, PopError> {
         let failed = |source| PopError::Folder { path: self.0.folder.clone(), source };
         let mut removed = 0;
         for folder in std::fs::read_dir(&self.0.folder).map_err(failed)? {
             let folder = folder.map_err(failed)?;
-            if !folder.file_type().map_err(failed)?.is_dir() || folder.file_name() == VARIANTS {
+            let name = folder.file_name();
+            // One that is written may have been renamed by now, and have no type.
+            if name == VARIANTS || name.to_string_lossy().starts_with(TEMPORARY) {
+                continue;
+            }
+            if !folder.file_type().map_err(failed)?.is_dir() {
                 continue;
             }
             for file in std::fs::read_dir(folder.path()).map_err(failed)? {
@@ -186,7 +199,7 @@ impl Sweep<'_> {
                 // Held, so that whoever asks for it finds it kept or gone.
                 let wanted = self.0.wanted.lock();
                 if !wanted.as_ref().is_some_and(|wanted| wanted.contains(&hash)) {
-                    std::fs::remove_file(file.path()).map_err(failed)?;
+                    remove(&file.path()).map_err(failed)?;
                     removed += 1;
                 }
             }
@@ -197,7 +210,7 @@ impl Sweep<'_> {
     }
 }
 
-impl Drop for Sweep<'_> {
+impl Drop for Sweep {
     fn drop(&mut self) {
         *self.0.wanted.lock() = None;
     }
@@ -217,7 +230,7 @@ mod tests {
     #[test]
     fn only_what_has_its_hash_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path()).unwrap();
+        let blobs = Arc::new(Blobs::open(folder.path()).unwrap());
         blobs.keep(&hash_of(b"one"), b"one").unwrap();
         assert!(matches!(blobs.keep(&hash_of(b"two"), b"three"), Err(PopError::WrongBlob { .. })));
         assert_eq!(blobs.read_here(&hash_of(b"one")).unwrap().unwrap(), b"one");
@@ -235,7 +248,7 @@ mod tests {
     #[test]
     fn a_damaged_blob_is_as_if_it_were_not_here() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path()).unwrap();
+        let blobs = Arc::new(Blobs::open(folder.path()).unwrap());
         let hash = hash_of(b"whole");
         blobs.keep(&hash, b"whole").unwrap();
         std::fs::write(blobs.file(&hash), b"whol").unwrap();
@@ -259,7 +272,7 @@ mod tests {
     #[tokio::test]
     async fn compressed_variants_go_with_their_blob() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path()).unwrap();
+        let blobs = Arc::new(Blobs::open(folder.path()).unwrap());
         let contents = ["one ".repeat(50_000), "two ".repeat(50_000)];
         let hashes: Vec<_> = contents.iter().map(|content| hash_of(content.as_bytes())).collect();
         for (content, hash) in contents.iter().zip(&hashes) {
@@ -292,7 +305,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_while_a_sweep_runs_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path()).unwrap();
+        let blobs = Arc::new(Blobs::open(folder.path()).unwrap());
         blobs.keep(&hash_of(b"one"), b"one").unwrap();
         blobs.keep(&hash_of(b"two"), b"two").unwrap();
         let sweep = blobs.sweep();

@@ -262,6 +262,9 @@ fn limits(record: &VersionRecord) -> Limits {
     if let Some(cpu_ms) = record.cpu_ms {
         limits.cpu_ms = cpu_ms;
     }
+    if let Some(subrequests) = record.subrequests {
+        limits.subrequests = subrequests;
+    }
     limits
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use selvedge_edge::{Edge, NoInstance, Versions};
 use selvedge_fabric::{Entry, Fabric, Revision};
-use selvedge_model::{CronRecord, Loaded, VersionId, VersionRecord, WorkerKey, WorkerRecord, version_key, worker_key};
+use selvedge_model::{
+    BlobHash, CronRecord, Loaded, VersionId, VersionRecord, WorkerKey, WorkerRecord, version_key, worker_key,
+};
 use tokio::sync::watch;
 
 use crate::blobs::Blobs;
@@ -24,6 +26,8 @@ const CHANGES_MAX: usize = 256;
 /// How long to wait before the fabric is asked again after it failed, first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How long a copy that holds something may take in what changed while it was not open, before it serves.
+const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The local copy of what is deployed, and the edge that serves it.
 pub struct Replica {
@@ -33,15 +37,18 @@ pub struct Replica {
     crons: RwLock<HashMap<WorkerKey, Vec<CronRecord>>>,
     /// Up to where the fabric's changes are served.
     reached: watch::Sender<Revision>,
-    /// Held for reading by whoever needs blobs that no record names yet, for writing by who removes those that none names.
-    sweeping: tokio::sync::RwLock<()>,
+    /// Held for reading by whoever needs blobs that no record names yet, for writing while a sweep begins: what is asked for
+    /// from then on stays, and what was asked for before is named by then.
+    sweep_begins: tokio::sync::RwLock<()>,
+    /// Held by a sweep.
+    sweeping: Arc<tokio::sync::Mutex<()>>,
     /// Nobody else writes to the folder.
     _lock: folder::Lock,
 }
 
 impl Replica {
     /// Opens the copy in `folder`, made if it is not there, and has the edge serve what it holds. Without a fabric the
-    /// copy is all there is.
+    /// copy is all there is; with one, a copy that holds nothing is filled first.
     pub async fn open(
         folder: &Path,
         edge: Arc<Edge>,
@@ -57,21 +64,35 @@ impl Replica {
         let blobs = Blobs::open(&folder.join("blobs"))?;
         let stored = Arc::new(Stored::new(rows, blobs, fabric, secrets));
         let versions = Arc::clone(&stored) as Arc<dyn Versions>;
-        let reached = watch::Sender::new(stored.rows.revision()?);
+        let revision = stored.rows.revision()?;
+        let is_new = is_dropped || revision == Revision(0);
+        let reached = watch::Sender::new(revision);
         let replica = Arc::new(Self {
             edge,
             stored,
             versions,
             crons: RwLock::default(),
             reached,
-            sweeping: tokio::sync::RwLock::default(),
+            sweep_begins: tokio::sync::RwLock::default(),
+            sweeping: Arc::default(),
             _lock: lock,
         });
         let opening = Arc::clone(&replica);
         tokio::task::spawn_blocking(move || opening.serve_all()).await.map_err(|_| PopError::Stopped)??;
-        if let (true, Some(fabric)) = (is_dropped, &replica.stored.fabric) {
-            // Nothing is served before.
-            replica.catch_up(&**fabric).await?;
+        if let Some(fabric) = &replica.stored.fabric {
+            let catching_up = replica.catch_up(&**fabric);
+            if is_new {
+                // Who is asked for a worker before that says there is none.
+                catching_up.await?;
+            } else {
+                match tokio::time::timeout(CATCH_UP_TIME_MAX, catching_up).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(error = chain(&error), "what is in the local copy is served as it is")
+                    }
+                    Err(_) => tracing::warn!("the local copy is served, while it takes in what changed meanwhile"),
+                }
+            }
         }
         Ok(replica)
     }
@@ -139,7 +160,7 @@ impl Replica {
 
     /// Starts a version that is not deployed yet, to see whether it does.
     pub async fn prepare(&self, record: &VersionRecord) -> Result<Loaded, NoInstance> {
-        let _kept = self.sweeping.read().await;
+        let _kept = self.sweep_begins.read().await;
         let deployed = self.stored.deployed(record).await.map_err(NoInstance::Unavailable)?;
         self.edge.prepare(&record.id, deployed).await
     }
@@ -188,7 +209,7 @@ impl Replica {
 
     async fn take(&self, after: Revision, entries: Vec<Entry>) -> Result<(), PopError> {
         tracing::debug!(after = after.0, count = entries.len(), "changes");
-        let _kept = self.sweeping.read().await;
+        let _kept = self.sweep_begins.read().await;
         let mut versions: HashMap<&str, VersionRecord> = HashMap::new();
         let mut workers = Vec::new();
         for entry in &entries {
@@ -271,20 +292,16 @@ impl Replica {
 
     /// Removes the blobs that no version of the copy is made of; gives how many.
     pub async fn sweep(&self) -> Result<usize, PopError> {
-        let _alone = self.sweeping.write().await;
+        let one_at_a_time = Arc::clone(&self.sweeping).lock_owned().await;
+        let sweep = {
+            let _nobody_asks = self.sweep_begins.write().await;
+            self.stored.blobs.sweep()
+        };
         let stored = Arc::clone(&self.stored);
         let swept = tokio::task::spawn_blocking(move || {
-            let sweep = stored.blobs.sweep();
-            let mut named = HashSet::new();
-            let mut unreadable = None;
-            stored.rows.each("version/", |key, value| {
-                let read = serde_json::from_slice(value).map_err(|source| PopError::Record { key: key.into(), source });
-                if let Err(error) = read.and_then(|record| stored.name_blobs(&record, &mut named)) {
-                    unreadable = Some(error);
-                }
-            })?;
-            // What cannot be read may name any of them.
-            unreadable.map_or(Ok(()), Err)?;
+            // The sweep ends before another may begin.
+            let (_one_at_a_time, sweep) = (one_at_a_time, sweep);
+            let named = named_blobs(&stored)?;
             sweep.retain(&named)
         });
         swept.await.map_err(|_| PopError::Stopped)?
@@ -298,6 +315,24 @@ impl Replica {
         let after = self.stored.rows.revision()?;
         Ok(fabric.changes("", after, 1).await?.is_empty())
     }
+}
+
+/// The blobs that the versions of the copy are made of.
+fn named_blobs(stored: &Stored) -> Result<HashSet<BlobHash>, PopError> {
+    let (mut named, mut lists, mut unreadable) = (HashSet::new(), HashSet::new(), None);
+    stored.rows.each("version/", |key, value| {
+        let read = serde_json::from_slice(value).map_err(|source| PopError::Record { key: key.into(), source });
+        let done = read.and_then(|mut record: VersionRecord| {
+            // Many versions have the same list of assets: it is read once.
+            record.assets.take_if(|assets| !lists.insert(assets.files.clone()));
+            stored.name_blobs(&record, &mut named)
+        });
+        if let Err(error) = done {
+            unreadable = Some(error);
+        }
+    })?;
+    // What cannot be read may name any of them.
+    unreadable.map_or(Ok(named), Err)
 }
 
 /// Opens the records. Damaged ones are made anew, where there is a fabric to fetch them from.
@@ -340,3 +375,6 @@ pub(crate) fn worker_of(key: &str) -> Option<WorkerKey> {
     let key_of = WorkerKey::new(account.parse().ok()?, worker.parse().ok()?);
     (worker_key(&key_of.account, &key_of.worker) == key).then_some(key_of)
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,9 +183,8 @@ fn resolve(
         });
         used
     });
-    let command = settings.bundling.build.as_ref();
-    project.main =
-        settings.main.as_ref().and_then(|main| paths.main(reader, main, command.map(|build| build.command.as_str())));
+    let command = settings.bundling.build_command.as_deref();
+    project.main = settings.main.as_ref().and_then(|main| paths.main(reader, main, command));
     // A `main` or `assets` that is there but wrong has its own problem.
     if settings.main.is_none() && settings.assets.is_none() && reader.problems.is_empty() {
         let kind = ProblemKind::NothingToServe;
@@ -206,6 +205,7 @@ fn resolve(
     project.vars = settings.bindings.vars;
     project.services = settings.bindings.services;
     project.version_metadata = settings.bindings.version_metadata;
+    project.rate_limits = settings.bindings.rate_limits;
     project.globals = globals::resolve(reader, paths, settings.globals, has_main, taken);
     project.unavailable = settings.bindings.unavailable;
     project

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     error::ProblemKind,
-    project::{Build, Bundling, ModuleRule, ModuleType},
-    reader::{At, Fields, Placed, Reader},
+    project::{Bundling, ModuleRule, ModuleType},
+    reader::{At, Fields, Placed, Reader, Type},
     tree::Value,
     warning::WarningKind,
 };
@@ -21,21 +21,27 @@ pub(crate) struct BundlingSettings {
     minify: Option<bool>,
     keep_names: Option<bool>,
     find_additional_modules: Option<bool>,
-    preserve_file_names: Option<bool>,
     jsx_factory: Option<String>,
     jsx_fragment: Option<String>,
     pub(crate) tsconfig: Option<Placed<String>>,
     pub(crate) base_dir: Option<Placed<String>>,
-    pub(crate) build: Option<Build>,
+    /// A command that makes `main`, for messages: it is not run.
+    pub(crate) build_command: Option<String>,
 }
 
 pub(crate) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> BundlingSettings {
     let rules = fields.get("rules").and_then(|at| rules(reader, &at));
-    let build = fields.get("build").and_then(|at| build(reader, &at));
+    let build_command = fields.get("build").and_then(|at| build_command(reader, &at));
     let tsconfig = placed(reader, fields, "tsconfig");
     let base_dir = placed(reader, fields, "base_dir");
     let jsx_factory = fields.get("jsx_factory").and_then(|at| reader.text(&at));
     let jsx_fragment = fields.get("jsx_fragment").and_then(|at| reader.text(&at));
+    if let Some(at) = fields.get("preserve_file_names")
+        && reader.boolean(&at) == Some(true)
+    {
+        let reason = "the name of a module that an imported file becomes begins with the file's hash";
+        reader.warn(at.node.at, at.key, WarningKind::NotSupported { reason });
+    }
     let mut flag = |key| fields.get(key).and_then(|at| reader.boolean(&at));
     BundlingSettings {
         rules,
@@ -43,12 +49,11 @@ pub(crate) fn read(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> Bundling
         minify: flag("minify"),
         keep_names: flag("keep_names"),
         find_additional_modules: flag("find_additional_modules"),
-        preserve_file_names: flag("preserve_file_names"),
         jsx_factory,
         jsx_fragment,
         tsconfig,
         base_dir,
-        build,
+        build_command,
     }
 }
 
@@ -105,22 +110,23 @@ fn rule(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Option<ModuleRule>> {
     }
 }
 
-fn build(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Build> {
+fn build_command(reader: &mut Reader<'_>, at: &At<'_>) -> Option<String> {
     let mut fields = reader.fields(at)?;
     let command_at = fields.get("command");
     let command = command_at.as_ref().and_then(|at| reader.text(at));
-    let cwd = fields.get("cwd").and_then(|at| reader.text(&at));
-    let watch = fields.get("watch_dir").and_then(|at| match at.node.value {
-        Value::Array(_) => reader.texts(&at),
-        _ => reader.text(&at).map(|folder| vec![folder]),
-    });
+    if let Some(at) = fields.get("cwd") {
+        reader.check(&at, Type::Text);
+    }
+    if let Some(at) = fields.get("watch_dir") {
+        let expected = if matches!(at.node.value, Value::Array(_)) { Type::Texts } else { Type::Text };
+        reader.check(&at, expected);
+    }
     fields.finish(reader);
-    let command = command?;
-    if let Some(at) = command_at {
+    if let Some(at) = command_at.filter(|_| command.is_some()) {
         let reason = "Selvedge does not run build commands; it bundles `main` itself, or run the command beside it";
         reader.warn(at.node.at, at.key, WarningKind::NotSupported { reason });
     }
-    Some(Build { command, cwd, watch: watch.unwrap_or_else(|| vec!["./src".to_owned()]) })
+    command
 }
 
 // === impl BundlingSettings ===
@@ -134,12 +140,11 @@ impl BundlingSettings {
             minify: self.minify.or(top.minify),
             keep_names: self.keep_names.or(top.keep_names),
             find_additional_modules: self.find_additional_modules.or(top.find_additional_modules),
-            preserve_file_names: self.preserve_file_names.or(top.preserve_file_names),
             jsx_factory: self.jsx_factory.or(top.jsx_factory),
             jsx_fragment: self.jsx_fragment.or(top.jsx_fragment),
             tsconfig: self.tsconfig.or(top.tsconfig),
             base_dir: self.base_dir.or(top.base_dir),
-            build: self.build.or(top.build),
+            build_command: self.build_command.or(top.build_command),
         }
     }
 
@@ -151,14 +156,12 @@ impl BundlingSettings {
             minify: self.minify.unwrap_or_default(),
             keep_names: self.keep_names,
             find_additional_modules: self.find_additional_modules,
-            preserve_file_names: self.preserve_file_names.unwrap_or_default(),
             base_dir: None,
             define,
             alias,
             tsconfig: None,
             jsx_factory: self.jsx_factory,
             jsx_fragment: self.jsx_fragment,
-            build: self.build,
         }
     }
 }

@@ -7,12 +7,13 @@ use crate::{
     reader::{At, Reader},
 };
 
+/// The most that a platform takes.
+pub const CPU_MS_MAX: u64 = 300_000;
+pub const SUBREQUESTS_MAX: u64 = 10_000_000;
 /// Above these a number is taken for a slip (seconds for milliseconds, bytes for megabytes).
-const CPU_MS_MAX: u64 = 15 * 60 * 1000;
 const WALL_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 const STARTUP_MS_MAX: u64 = 60 * 1000;
 const MEMORY_MB_MAX: u64 = 64 * 1024;
-const SUBREQUESTS_MAX: u64 = 10_000_000;
 const CONNECTIONS_MAX: u64 = 1_000;
 const REQUEST_BODY_MB_MAX: u64 = 64 * 1024;
 /// What one frame of the host door carries.
@@ -30,7 +31,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Limits> {
     };
     let limits = Limits {
         cpu: number("cpu_ms", 1..=CPU_MS_MAX).map(Duration::from_millis),
-        subrequests: number("subrequests", 0..=SUBREQUESTS_MAX).and_then(|count| u32::try_from(count).ok()),
+        subrequests: number("subrequests", 1..=SUBREQUESTS_MAX).and_then(|count| u32::try_from(count).ok()),
         wall: number("wall_ms", 1..=WALL_MS_MAX).map(Duration::from_millis),
         wait_until: number("wait_until_ms", 1..=WALL_MS_MAX).map(Duration::from_millis),
         memory_bytes: number("memory_mb", 1..=MEMORY_MB_MAX).map(|megabytes| megabytes * MIB),

@@ -6,6 +6,7 @@ use crate::{
     project::{Dev, DevAddress, Route, Zone},
     reader::{At, Fields, Reader, Type},
     tree::Value,
+    warning::WarningKind,
 };
 
 /// `route` or `routes`; both is a problem.
@@ -41,9 +42,15 @@ fn route(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Route> {
     let id = id_at.and_then(|at| reader.text(&at)).map(Zone::Id);
     let name = name_at.and_then(|at| reader.text(&at)).map(Zone::Name);
     let custom_domain = fields.get("custom_domain").and_then(|at| reader.boolean(&at));
-    for key in ["enabled", "previews_enabled"] {
-        if let Some(at) = fields.get(key) {
-            reader.boolean(&at);
+    // What a platform refuses, because it would do otherwise.
+    for (key, available, expected) in [
+        ("enabled", true, "true: a domain that is not to answer is left out"),
+        ("previews_enabled", false, "false: previews are at the platform's own domain"),
+    ] {
+        if let Some(at) = fields.get(key)
+            && reader.boolean(&at) == Some(!available)
+        {
+            let _: Option<()> = reader.mistyped(&at, expected);
         }
     }
     fields.finish(reader);
@@ -81,7 +88,12 @@ pub(crate) fn dev(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Dev> {
         .and_then(|at| reader.integer(&at, 0..=u64::from(u16::MAX)))
         .and_then(|port| u16::try_from(port).ok());
     let address = fields.get("ip").and_then(|at| address(reader, &at));
-    let host = fields.get("host").and_then(|at| reader.text(&at));
+    if let Some(at) = fields.get("host")
+        && reader.text(&at).is_some()
+    {
+        let reason = "a worker sees requests for the host that its client names";
+        reader.warn(at.node.at, at.key, WarningKind::NotSupported { reason });
+    }
     for key in ["local_protocol", "upstream_protocol"] {
         if let Some(at) = fields.get(key) {
             reader.choice(&at, &[("http", ()), ("https", ())]);
@@ -93,7 +105,7 @@ pub(crate) fn dev(reader: &mut Reader<'_>, at: &At<'_>) -> Option<Dev> {
         }
     }
     fields.finish(reader);
-    Some(Dev { port, address, host })
+    Some(Dev { port, address })
 }
 
 fn address(reader: &mut Reader<'_>, at: &At<'_>) -> Option<DevAddress> {

@@ -1,6 +1,12 @@
 //! The project itself: plain data.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde_json::{Map, Value as Json};
 
@@ -12,7 +18,7 @@ use crate::{
 
 /// One worker as its author declared it, in one environment. Paths are absolute, free of symlinks, and existed when
 /// they were read. Binding names are unique over all of `vars`, `secrets`, `services`, `assets`, `version_metadata`,
-/// `globals` and `unavailable`.
+/// `rate_limits`, `globals` and `unavailable`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Project {
@@ -32,6 +38,7 @@ pub struct Project {
     pub services: Vec<Service>,
     pub assets: Option<Assets>,
     pub version_metadata: Option<BindingName>,
+    pub rate_limits: Vec<RateLimit>,
     /// Files that a worker in the service-worker form has as globals.
     pub globals: Vec<GlobalFile>,
     /// Bindings that are declared but that this version of Selvedge cannot provide yet.
@@ -76,6 +83,18 @@ pub struct Service {
     pub entrypoint: Option<String>,
     /// What the callee sees as `ctx.props`.
     pub props: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// A binding that counts how often each key is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimit {
+    pub binding: BindingName,
+    /// What is counted together.
+    pub namespace_id: String,
+    /// Uses of one key in one period.
+    pub limit: u32,
+    /// The period, in seconds.
+    pub period: u32,
 }
 
 /// A file, and the global that a worker in the service-worker form has it as.
@@ -169,7 +188,6 @@ pub struct Bundling {
     pub minify: bool,
     pub keep_names: Option<bool>,
     pub find_additional_modules: Option<bool>,
-    pub preserve_file_names: bool,
     pub base_dir: Option<PathBuf>,
     /// Identifier to the JavaScript expression that replaces it.
     pub define: BTreeMap<String, String>,
@@ -178,15 +196,6 @@ pub struct Bundling {
     pub tsconfig: Option<PathBuf>,
     pub jsx_factory: Option<String>,
     pub jsx_fragment: Option<String>,
-    /// A command that makes `main`. Selvedge does not run it.
-    pub build: Option<Build>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Build {
-    pub command: String,
-    pub cwd: Option<String>,
-    pub watch: Vec<String>,
 }
 
 /// Which type files are imported as. In a glob, `*` stays in a folder and `**` does not; every other character is
@@ -228,8 +237,6 @@ pub struct Dev {
     /// 0 is any free port.
     pub port: Option<u16>,
     pub address: Option<DevAddress>,
-    /// The host the worker sees requests for.
-    pub host: Option<String>,
 }
 
 /// What the config says about the platform that the worker is deployed to. The objects are as the author wrote them.
@@ -284,6 +291,7 @@ impl Project {
             services: Vec::new(),
             assets: None,
             version_metadata: None,
+            rate_limits: Vec::new(),
             globals: Vec::new(),
             unavailable: Vec::new(),
             limits: Limits::default(),
@@ -294,6 +302,19 @@ impl Project {
             deploy: Deploy::default(),
             inputs: Vec::new(),
             warnings: Vec::new(),
+        }
+    }
+}
+
+// === impl DevAddress ===
+
+impl DevAddress {
+    /// What to listen on.
+    pub fn ip(self) -> IpAddr {
+        match self {
+            Self::Localhost => Ipv4Addr::LOCALHOST.into(),
+            Self::Any => Ipv4Addr::UNSPECIFIED.into(),
+            Self::Ip(ip) => ip,
         }
     }
 }

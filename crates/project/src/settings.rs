@@ -55,7 +55,7 @@ const WITHOUT_EFFECT: &[(&str, Type)] = &[
 const NOT_SUPPORTED: &[(&str, Type, &str)] = &[
     ("containers", Type::List, "containers are not available yet"),
     ("cloudchamber", Type::Object, "containers are not available yet"),
-    ("streaming_tail_consumers", Type::List, "tail workers are not available yet"),
+    ("streaming_tail_consumers", Type::List, "streaming tail workers are not available yet: use `tail_consumers`"),
     ("python_modules", Type::Object, "Python workers do not run in Selvedge"),
 ];
 
@@ -84,7 +84,8 @@ const TOP_LEVEL_ONLY: &[&str] = &[
 ];
 
 /// Keys, beside those that declare unavailable bindings, that an environment does not inherit.
-const NOT_INHERITED: &[&str] = &["vars", "define", "services", "version_metadata", "secrets", "tail_consumers"];
+const NOT_INHERITED: &[&str] =
+    &["vars", "define", "services", "version_metadata", "ratelimits", "secrets", "tail_consumers"];
 
 /// Flags of a compatibility list, above which it is a mistake.
 const FLAGS_MAX: usize = 200;

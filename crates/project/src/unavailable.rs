@@ -43,7 +43,6 @@ pub enum BindingKind {
     Pipeline,
     Queue,
     R2,
-    RateLimit,
     SecretsStore,
     SendEmail,
     Stream,
@@ -128,7 +127,6 @@ const SHAPES: &[Shape] = {
         shape("r2_buckets", R2, Each, "binding", &[], &[
             REMOTE, ("bucket_name", Text), ("preview_bucket_name", Text), ("jurisdiction", Text),
         ]),
-        shape("ratelimits", RateLimit, Each, "name", &["namespace_id"], &[("simple", Object)]),
         shape("secrets_store_secrets", SecretsStore, Each, "binding", &["store_id", "secret_name"], &[]),
         shape("send_email", SendEmail, Each, "name", &[], &[
             REMOTE, ("destination_address", Text), ("allowed_destination_addresses", Texts),
@@ -235,7 +233,6 @@ impl BindingKind {
             Self::Pipeline => "pipeline",
             Self::Queue => "queue",
             Self::R2 => "R2 bucket",
-            Self::RateLimit => "rate limiter",
             Self::SecretsStore => "Secrets Store secret",
             Self::SendEmail => "email sender",
             Self::Stream => "Stream",

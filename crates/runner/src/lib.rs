@@ -5,7 +5,8 @@
 //! V8, keep blank isolates warm, give each socket that arrives to one of them.
 //!
 //! Guarantees:
-//! - a runner has no environment, no files, no network, and one descriptor: its control socket, as standard input;
+//! - a runner has no environment, no files and no network; of what it inherits it has its control socket, as standard
+//!   input, and a pipe to the edge's log, as standard error. Its standard output is `/dev/null`;
 //! - a runner dies with its edge;
 //! - an isolate's socket is made by the edge and handed over: a runner cannot open one.
 #![forbid(unsafe_code)]

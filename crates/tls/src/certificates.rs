@@ -39,13 +39,6 @@ pub enum CertificatesError {
     Tls(#[from] rustls::Error),
 }
 
-/// A certificate, as far as it concerns who looks after a machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
-    pub names: Vec<String>,
-    pub valid_until: SystemTime,
-}
-
 /// A pair that was read.
 struct Loaded {
     certificate: Option<Arc<Certificate>>,
@@ -62,6 +55,8 @@ struct Files {
     order: Vec<Pair>,
     loaded: BTreeMap<Pair, Loaded>,
     folders: Vec<PathBuf>,
+    /// Folders that cannot be read, and why, as it was logged.
+    unread: BTreeMap<PathBuf, String>,
 }
 
 /// What serves names now.
@@ -74,9 +69,9 @@ struct Serving {
 /// The certificates of a machine: the operator's files, those that an ACME server gave, and one that nobody vouches
 /// for where there is no other.
 ///
-/// A name gets, in this order: a file's certificate for exactly this name, one that was ordered for it, a file's
-/// wildcard, and else the default: the first of the operator's pairs, or the self-signed one. So does a client that
-/// names no host.
+/// A name gets the first of these that is valid: a file's certificate for exactly this name, one that was ordered for it,
+/// a file's wildcard. If none is, it gets the one that ends last, and where there is none, the default: the first of the
+/// operator's pairs, or the self-signed one. So does a client that names no host.
 pub struct Certificates {
     provider: Arc<CryptoProvider>,
     sources: Vec<Source>,
@@ -138,11 +133,13 @@ impl Certificates {
         let mut files = self.files.lock();
         let mut order = Vec::new();
         let mut folders = Vec::new();
+        let mut unread = BTreeMap::new();
         for source in &self.sources {
             match source.find() {
                 Ok(found) => {
                     order.extend(found.pairs);
                     folders.extend(found.folders);
+                    unread.extend(found.unread);
                 }
                 Err(error) => {
                     tracing::warn!(error = %chain(&error), "certificates stay as they are");
@@ -155,8 +152,12 @@ impl Certificates {
             let loaded = loaded.or_insert(Loaded { certificate: None, digest: None, problem: None });
             loaded.refresh(pair, &self.provider);
         }
+        for (folder, error) in unread.iter().filter(|(folder, error)| files.unread.get(*folder) != Some(*error)) {
+            tracing::warn!(folder = %folder.display(), error, "what certificates a folder holds is not known");
+        }
         // A pair is gone when both its files are: one of them may be about to be replaced.
-        let kept = |pair: &Pair| order.contains(pair) || pair.chain.exists() || pair.key.exists();
+        let hidden = |pair: &Pair| unread.keys().any(|folder| pair.key.starts_with(folder));
+        let kept = |pair: &Pair| order.contains(pair) || pair.chain.exists() || pair.key.exists() || hidden(pair);
         files.loaded.retain(|pair, _| {
             let keep = kept(pair);
             if !keep {
@@ -172,6 +173,7 @@ impl Certificates {
         folders.dedup();
         files.order = order;
         files.folders = folders;
+        files.unread = unread;
         *self.serving.write() = Arc::new(Serving { files: table, first });
     }
 
@@ -180,39 +182,30 @@ impl Certificates {
         self.files.lock().folders.clone()
     }
 
-    /// Whether there is a certificate for this name, other than the default.
+    /// Whether there is a certificate for this name that has not ended, other than the default.
     pub fn covers(&self, name: &str) -> bool {
-        self.find(&normal(name)).is_some()
+        let now = SystemTime::now();
+        // One that is just made may not have begun by this machine's clock: another would not either.
+        self.find(&normal(name)).is_some_and(|found| found.iter().any(|one| now < one.valid_until))
     }
 
-    /// Whether the operator's files have a certificate for this name.
+    /// Whether the operator's files have a certificate for this name that is valid.
     pub fn files_cover(&self, name: &str) -> bool {
+        let now = SystemTime::now();
         let serving = Arc::clone(&self.serving.read());
-        serving.files.exact(name).or_else(|| serving.files.wildcard(name)).is_some()
-    }
-
-    /// All certificates, but the self-signed one.
-    pub fn summaries(&self) -> Vec<Summary> {
-        let of = |certificate: &Arc<Certificate>| Summary {
-            names: certificate.names.clone(),
-            valid_until: certificate.valid_until,
-        };
-        let mut all: Vec<Summary> =
-            self.files.lock().loaded.values().filter_map(|loaded| loaded.certificate.as_ref().map(of)).collect();
-        all.extend(self.ordered.read().values().map(of));
-        all.sort_by(|one, other| one.names.cmp(&other.names));
-        all
+        let mut found = serving.files.exact(name).iter().chain(serving.files.wildcard(name));
+        found.any(|one| one.is_valid(now))
     }
 
     fn find(&self, name: &str) -> Option<Vec<Arc<Certificate>>> {
+        let now = SystemTime::now();
         let serving = Arc::clone(&self.serving.read());
-        if let Some(found) = serving.files.exact(name) {
-            return Some(found.to_vec());
-        }
-        if let Some(found) = self.ordered.read().get(name) {
-            return Some(vec![Arc::clone(found)]);
-        }
-        serving.files.wildcard(name).map(<[_]>::to_vec)
+        let ordered = self.ordered.read().get(name).cloned();
+        let candidates = [serving.files.exact(name), ordered.as_slice(), serving.files.wildcard(name)];
+        let valid = candidates.iter().find(|list| list.iter().any(|one| one.is_valid(now)));
+        let last = || candidates.iter().max_by_key(|list| list.iter().map(|one| one.valid_until).max());
+        let found = valid.or_else(last);
+        found.filter(|list| !list.is_empty()).map(|list| list.to_vec())
     }
 
     /// The default, for names that no certificate has.
@@ -229,6 +222,11 @@ impl Certificates {
     /// Serves an ordered certificate from now on.
     pub(crate) fn install(&self, name: &str, certificate: Certificate) {
         self.ordered.write().insert(name.to_owned(), Arc::new(certificate));
+    }
+
+    /// Whether one was ordered for this name, be it valid or not.
+    pub(crate) fn has_ordered(&self, name: &str) -> bool {
+        self.ordered.read().contains_key(name)
     }
 
     pub(crate) fn remove(&self, name: &str) {

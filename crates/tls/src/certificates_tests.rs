@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -8,7 +9,8 @@ use tempfile::TempDir;
 use tokio::time::{Duration, timeout};
 
 use super::*;
-use crate::self_signed::tests::{files, provider};
+use crate::pair::PairBytes;
+use crate::self_signed::tests::{ended_files, files, provider};
 
 /// Believes every certificate, and so sees which it was.
 #[derive(Debug)]
@@ -100,10 +102,22 @@ fn der(chain: &str) -> CertificateDer<'static> {
 
 /// Writes a pair into a folder, and gives its certificate.
 fn write(folder: &Path, stem: &str, names: &[&str]) -> CertificateDer<'static> {
-    let (chain, key) = files(names);
-    std::fs::write(folder.join(format!("{stem}.pem")), &chain).unwrap();
+    write_files(folder, stem, &files(names))
+}
+
+fn write_files(folder: &Path, stem: &str, (chain, key): &(String, String)) -> CertificateDer<'static> {
+    std::fs::write(folder.join(format!("{stem}.pem")), chain).unwrap();
     std::fs::write(folder.join(format!("{stem}.key")), key).unwrap();
-    der(&chain)
+    der(chain)
+}
+
+/// Serves a pair as one that was ordered for `name`, and gives its certificate.
+fn order(certificates: &Certificates, name: &str, (chain, key): (String, String)) -> CertificateDer<'static> {
+    let first = der(&chain);
+    let pair = Pair { chain: "chain".into(), key: "key".into() };
+    let bytes = PairBytes { chain: chain.into(), key: key.into() };
+    certificates.install(name, pair.check(&bytes, &provider()).unwrap());
+    first
 }
 
 fn load(folder: &TempDir) -> Arc<Certificates> {
@@ -125,6 +139,36 @@ fn a_client_gets_the_certificate_of_the_name_that_it_asks_for() {
     assert_eq!(served(&certificates, "127.0.0.1"), first);
     assert!(certificates.covers("APP.site.test."));
     assert!(!certificates.covers("127.0.0.1"));
+}
+
+#[test]
+fn what_has_ended_gives_way_to_what_is_valid() {
+    const NAME: &str = "app.site.test";
+    let folder = tempfile::tempdir().unwrap();
+    let other = write(folder.path(), "a", &["other.test"]);
+    let certificates = load(&folder);
+    assert_eq!(served(&certificates, NAME), other);
+    // One that ended is better than one of another name, but it covers nothing.
+    let ended = order(&certificates, NAME, ended_files(&[NAME]));
+    assert_eq!(served(&certificates, NAME), ended);
+    assert!(!certificates.covers(NAME) && !certificates.files_cover(NAME));
+    let wildcard = write(folder.path(), "b", &["*.site.test"]);
+    certificates.reload();
+    assert_eq!(served(&certificates, NAME), wildcard);
+    assert!(certificates.covers(NAME) && certificates.files_cover(NAME));
+    let ordered = order(&certificates, NAME, files(&[NAME]));
+    assert_eq!(served(&certificates, NAME), ordered);
+    // A file for exactly this name comes first, while it is valid.
+    let exact = write(folder.path(), "c", &[NAME]);
+    certificates.reload();
+    assert_eq!(served(&certificates, NAME), exact);
+    write_files(folder.path(), "c", &ended_files(&[NAME]));
+    certificates.reload();
+    assert_eq!(served(&certificates, NAME), ordered);
+    // The wildcard's file does not vouch for the name any more either.
+    write_files(folder.path(), "b", &ended_files(&["*.site.test"]));
+    certificates.reload();
+    assert!(certificates.covers(NAME) && !certificates.files_cover(NAME));
 }
 
 #[test]
@@ -195,6 +239,25 @@ fn a_pair_that_is_taken_away_serves_no_more() {
     certificates.reload();
     assert!(!certificates.covers("second.test"));
     assert_eq!(served(&certificates, "second.test"), first);
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_keeps_no_other_from_serving() {
+    let folder = tempfile::tempdir().unwrap();
+    let lost = folder.path().join("lost+found");
+    std::fs::create_dir(&lost).unwrap();
+    // The administrator of a machine, as whom tests may run, reads it all the same.
+    std::fs::set_permissions(&lost, std::fs::Permissions::from_mode(0o000)).unwrap();
+    let error = Certificates::load(vec![Source::Path(folder.path().to_owned())], &["localhost".into()]).unwrap_err();
+    assert!(error.to_string().contains("holds no certificate"), "{error}");
+    let old = write(folder.path(), "a", &["site.test"]);
+    let certificates = load(&folder);
+    assert_eq!(served(&certificates, "site.test"), old);
+    let new = write(folder.path(), "a", &["site.test"]);
+    certificates.reload();
+    assert_eq!(served(&certificates, "site.test"), new);
+    // So that it goes with the test.
+    std::fs::set_permissions(&lost, std::fs::Permissions::from_mode(0o700)).unwrap();
 }
 
 #[test]

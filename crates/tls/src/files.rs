@@ -1,9 +1,9 @@
 //! Where the operator's certificates are: pairs of files, and folders of them.
 
-use std::convert::Infallible;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
+use crate::certificates::chain;
 use crate::pair::Pair;
 
 /// The most pairs of one folder.
@@ -39,17 +39,8 @@ pub struct Found {
     pub folders: Vec<PathBuf>,
     /// Whether the operator named the pairs one by one.
     pub named: bool,
-}
-
-impl FromStr for Source {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text.split_once(',') {
-            Some((chain, key)) => Self::Pair(Pair { chain: chain.trim().into(), key: key.trim().into() }),
-            None => Self::Path(text.into()),
-        })
-    }
+    /// Folders in the source's own that cannot be read, and why: `lost+found`, for one.
+    pub unread: BTreeMap<PathBuf, String>,
 }
 
 // === impl Source ===
@@ -71,10 +62,10 @@ fn named(pair: Pair) -> Found {
         _ => PathBuf::from("."),
     };
     let folders = vec![parent(&pair.chain), parent(&pair.key)];
-    Found { pairs: vec![pair], folders, named: true }
+    Found { pairs: vec![pair], folders, named: true, ..Found::default() }
 }
 
-/// The pairs of a folder and of the folders in it, in the order of their names.
+/// The pairs of a folder and of those folders in it that can be read, in the order of their names.
 fn folder(path: &Path) -> Result<Found, SourceError> {
     let mut found = Found { folders: vec![path.to_owned()], ..Found::default() };
     let mut below = Vec::new();
@@ -88,13 +79,26 @@ fn folder(path: &Path) -> Result<Found, SourceError> {
         }
     }
     for path in below {
-        pairs_of(&path, &self::names(&path)?, &mut found.pairs);
-        found.folders.push(path);
+        let names = self::names(&path);
+        add(&mut found, path, names);
     }
     if found.pairs.len() > PAIRS_MAX {
         return Err(SourceError::TooMany { path: path.to_owned() });
     }
     Ok(found)
+}
+
+/// Adds a folder in the source's own, if it can be read: the others serve without it.
+fn add(found: &mut Found, path: PathBuf, names: Result<Vec<String>, SourceError>) {
+    match names {
+        Ok(names) => {
+            pairs_of(&path, &names, &mut found.pairs);
+            found.folders.push(path);
+        }
+        Err(error) => {
+            found.unread.insert(path, chain(&error));
+        }
+    }
 }
 
 fn names(path: &Path) -> Result<Vec<String>, SourceError> {
@@ -130,15 +134,33 @@ fn chain_of(stem: &str, names: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+
     use super::*;
 
     #[test]
-    fn a_pair_is_named_by_two_files() {
-        let source: Source = "a/chain.pem, b/key.pem".parse().unwrap();
-        assert_eq!(source, Source::Pair(Pair { chain: "a/chain.pem".into(), key: "b/key.pem".into() }));
-        let found = source.find().unwrap();
+    fn both_folders_of_a_named_pair_matter() {
+        let found = Source::Pair(Pair { chain: "a/chain.pem".into(), key: "b/key.pem".into() }).find().unwrap();
         assert_eq!(found.folders, [PathBuf::from("a"), PathBuf::from("b")]);
         assert!(found.named);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_leaves_the_others() {
+        let mut found = Found::default();
+        let denied = SourceError::Folder { path: "t/lost+found".into(), source: ErrorKind::PermissionDenied.into() };
+        for (path, names) in [
+            ("t/a", Ok(vec!["fullchain.pem".to_owned(), "privkey.pem".to_owned()])),
+            ("t/lost+found", Err(denied)),
+            ("t/z", Ok(vec!["z.key".to_owned(), "z.pem".to_owned()])),
+        ] {
+            add(&mut found, path.into(), names);
+        }
+        assert_eq!(found.folders, [PathBuf::from("t/a"), PathBuf::from("t/z")]);
+        assert_eq!(found.pairs.len(), 2);
+        let (path, why) = found.unread.first_key_value().unwrap();
+        assert_eq!(path, Path::new("t/lost+found"));
+        assert!(why.contains("t/lost+found cannot be read: permission denied"), "{why}");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! - a pair is served only if its key belongs to its chain; a pair that is half written, mismatched or gone bad never
 //!   replaces a good one, and says so in the log;
 //! - a new pair serves the next handshake; connections that are there go on;
-//! - nobody makes this machine order a certificate for a name that its owner did not give to a worker, and no name is
-//!   ordered more often than its bounds allow;
+//! - nobody makes this machine order a certificate for a name that nobody gave to a worker or to the API, no name
+//!   is ordered more often than its bounds allow, and new names leave room for renewals;
+//! - a certificate that has ended serves only where there is no other of the name;
 //! - keys are in files with mode 0600, and in no log and no `Debug` text.
 //!
 //! This crate opens no listener: the edge does, and asks here.
@@ -22,7 +23,7 @@ mod terms;
 mod watch;
 
 pub use acme::{Acme, AcmeConfig, AcmeError, AcmeTiming, Challenge, Challenges, LETS_ENCRYPT};
-pub use certificates::{Certificates, CertificatesError, Summary};
+pub use certificates::{Certificates, CertificatesError};
 pub use files::{Source, SourceError};
 pub use handshake::{Handshake, Handshakes, Hello};
 pub use pair::{Pair, PairError};

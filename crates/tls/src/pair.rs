@@ -55,6 +55,13 @@ pub struct Certificate {
     pub valid_until: SystemTime,
 }
 
+impl Certificate {
+    /// Whether clients take it at that time.
+    pub fn is_valid(&self, at: SystemTime) -> bool {
+        self.valid_from <= at && at < self.valid_until
+    }
+}
+
 impl std::fmt::Debug for Certificate {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Certificate").field("names", &self.names).finish_non_exhaustive()

@@ -56,10 +56,24 @@ pub mod tests {
 
     /// The PEM texts of a chain and its key.
     pub fn files(names: &[&str]) -> (String, String) {
+        files_of(&params(names))
+    }
+
+    /// The same of a certificate that has ended.
+    pub fn ended_files(names: &[&str]) -> (String, String) {
+        let mut params = params(names);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        files_of(&params)
+    }
+
+    fn params(names: &[&str]) -> CertificateParams {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        CertificateParams::new(names).unwrap()
+    }
+
+    fn files_of(params: &CertificateParams) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
-        (certificate.pem(), key.serialize_pem())
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
     }
 
     #[test]

@@ -67,7 +67,8 @@ async fn get_content(
     Ok(written(&content, turn))
 }
 
-fn written(content: &VersionContent, turn: Turn) -> Response {
+/// The modules of a version, as its client takes them.
+pub fn written(content: &VersionContent, turn: Turn) -> Response {
     let version = &content.version;
     if version.format == Format::ServiceWorker
         && let Some((_, script)) = content.modules.iter().find(|(module, _)| module.name == version.main)

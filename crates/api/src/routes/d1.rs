@@ -38,11 +38,16 @@ struct D1Database {
     version: &'static str,
     num_tables: u64,
     file_size: u64,
+    /// As it was made with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    jurisdiction: Option<String>,
 }
 
 impl From<Resource> for D1Database {
     fn from(resource: Resource) -> Self {
         Self {
+            jurisdiction: resource.data.get("jurisdiction").and_then(Value::as_str).map(str::to_owned),
             uuid: resource.id,
             name: resource.name,
             created_at: time(resource.created_ms),
@@ -102,6 +107,7 @@ async fn list_d1_databases(
 ) -> Answer<Vec<D1Database>> {
     let query = PageQuery { page: params.page, per_page: params.per_page };
     let page = query.page()?;
+    let _turn = state.list_turn(&on.account).await?;
     let name = params.name.as_deref();
     let list = state.control.resources(&on.caller, &on.account, KIND, name, page).await?;
     let total = match name {

@@ -1,7 +1,7 @@
 //! Custom domains: host names that lead to one worker whole.
 
 use axum::extract::State as Extract;
-use selvedge_control::{ControlError, CustomDomain, DomainInput, DomainOptions};
+use selvedge_control::{CustomDomain, DomainInput, DomainOptions};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -62,15 +62,23 @@ pub struct DomainOrigin {
     zone_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     zone_name: Option<String>,
+    /// Nothing but true is available.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    enabled: Option<bool>,
+    /// Nothing but false is available.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previews_enabled: Option<bool>,
 }
 
 impl DomainOrigin {
     pub fn input(self) -> DomainInput {
-        DomainInput { hostname: self.hostname, zone_id: self.zone_id, zone_name: self.zone_name }
+        let Self { hostname, zone_id, zone_name, enabled, previews_enabled } = self;
+        DomainInput { hostname, zone_id, zone_name, enabled, previews_enabled }
     }
 
     fn of(input: DomainInput) -> Self {
-        Self { hostname: input.hostname, zone_id: input.zone_id, zone_name: input.zone_name }
+        let DomainInput { hostname, zone_id, zone_name, enabled, previews_enabled } = input;
+        Self { hostname, zone_id, zone_name, enabled, previews_enabled }
     }
 }
 
@@ -137,6 +145,7 @@ struct DomainPath {
 
 async fn list(state: &crate::state::ApiState, on: On<WorkersRead>, params: DomainsParams) -> Answer<Vec<DomainView>> {
     let worker = params.service.as_deref().map(worker_name).transpose()?;
+    let _turn = state.list_turn(&on.account).await?;
     let domains = state.control.domains(&on.caller, &on.account, worker.as_ref()).await?;
     let wanted = |domain: &CustomDomain| {
         params.hostname.as_ref().is_none_or(|hostname| domain.hostname.eq_ignore_ascii_case(hostname))
@@ -171,19 +180,13 @@ async fn list_domain_records(
     list(&state, on, params).await
 }
 
-async fn find(state: &crate::state::ApiState, on: On<WorkersRead>, id: String) -> Answer<DomainView> {
-    let domains = state.control.domains(&on.caller, &on.account, None).await?;
-    let missing = || ControlError::DomainNotFound { id: id.chars().take(64).collect() };
-    answer(domains.into_iter().find(|domain| domain.id == id).ok_or_else(missing)?.into())
-}
-
 /// One custom domain.
 #[utoipa::path(
     get, path = "/accounts/{account_id}/workers/domains/{domain_id}", tag = "domains",
     responses((status = 200, body = Envelope<DomainView>))
 )]
 async fn get_domain(Extract(state): State, on: On<WorkersRead>, Named(path): Named<DomainPath>) -> Answer<DomainView> {
-    find(&state, on, path.domain_id).await
+    answer(state.control.custom_domain(&on.caller, &on.account, &path.domain_id).await?.into())
 }
 
 /// One custom domain, by its other name.
@@ -196,7 +199,7 @@ async fn get_domain_record(
     on: On<WorkersRead>,
     Named(path): Named<DomainPath>,
 ) -> Answer<DomainView> {
-    find(&state, on, path.domain_id).await
+    answer(state.control.custom_domain(&on.caller, &on.account, &path.domain_id).await?.into())
 }
 
 /// Takes a custom domain away.

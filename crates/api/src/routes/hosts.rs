@@ -22,7 +22,7 @@ pub fn router() -> Router {
 
 /// A pattern that leads to a worker.
 #[derive(Serialize, ToSchema)]
-struct RouteView {
+pub struct RouteView {
     id: String,
     pattern: String,
     /// The worker; null for an exclusion.

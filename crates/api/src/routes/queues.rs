@@ -89,9 +89,12 @@ pub struct QueueInput {
 
 impl From<QueueInput> for NewResource {
     fn from(body: QueueInput) -> Self {
-        let data = body.settings.map(|settings| ("settings".to_owned(), Value::from(settings))).into_iter().collect();
-        Self { kind: KIND, name: body.queue_name, data }
+        Self { kind: KIND, name: body.queue_name, data: data_of(body.settings) }
     }
+}
+
+fn data_of(settings: Option<Map<String, Value>>) -> Map<String, Value> {
+    settings.map(|settings| ("settings".to_owned(), Value::from(settings))).into_iter().collect()
 }
 
 /// Changes to a queue.
@@ -232,20 +235,6 @@ async fn get_queue(Extract(state): State, on: On<WorkersRead>, Named(path): Name
     answer(state.control.resource(&on.caller, &on.account, KIND, &path.queue_id).await?.into())
 }
 
-async fn change(state: &crate::state::ApiState, on: &On<WorkersWrite>, id: &str, patch: QueuePatch) -> Answer<Queue> {
-    let mut data = Map::new();
-    if let Some(settings) = patch.settings {
-        let queue = state.control.resource(&on.caller, &on.account, KIND, id).await?;
-        let mut merged = match queue.data.get("settings") {
-            Some(Value::Object(settings)) => settings.clone(),
-            _ => Map::new(),
-        };
-        merged.extend(settings);
-        data.insert("settings".into(), Value::Object(merged));
-    }
-    answer(state.control.change_resource(&on.caller, &on.account, KIND, id, patch.queue_name, data).await?.into())
-}
-
 /// Changes a queue.
 #[utoipa::path(
     patch, path = "/accounts/{account_id}/queues/{queue_id}", tag = "queues",
@@ -257,7 +246,8 @@ async fn patch_queue(
     Named(path): Named<QueuePath>,
     JsonBody(body): JsonBody<QueuePatch>,
 ) -> Answer<Queue> {
-    change(&state, &on, &path.queue_id, body).await
+    let (id, data) = (&path.queue_id, data_of(body.settings));
+    answer(state.control.merge_resource(&on.caller, &on.account, KIND, id, body.queue_name, data).await?.into())
 }
 
 /// Says how a queue is to be.
@@ -271,8 +261,11 @@ async fn put_queue(
     Named(path): Named<QueuePath>,
     JsonBody(body): JsonBody<QueueInput>,
 ) -> Answer<Queue> {
-    let patch = QueuePatch { queue_name: Some(body.queue_name), settings: body.settings };
-    change(&state, &on, &path.queue_id, patch).await
+    let (id, name) = (&path.queue_id, Some(body.queue_name));
+    // What is not said of it is not so. Its consumers are no part of what is said here.
+    let settings = body.settings.map_or(Value::Null, Value::from);
+    let data = Map::from_iter([("settings".to_owned(), settings)]);
+    answer(state.control.change_resource(&on.caller, &on.account, KIND, id, name, data).await?.into())
 }
 
 /// Removes a queue.

@@ -1,6 +1,7 @@
 //! Records of R2 buckets. What they hold comes with their service.
 
-use axum::extract::State as Extract;
+use axum::extract::{FromRequestParts, State as Extract};
+use http::request::Parts;
 use selvedge_control::{NewResource, Resource, ResourceKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -10,7 +11,9 @@ use utoipa_axum::routes;
 use super::{Router, State, not_available};
 use crate::auth::{On, WorkersRead, WorkersWrite};
 use crate::envelope::{Answer, Anything, Envelope, Nothing, answer};
+use crate::error::ApiError;
 use crate::extract::{JsonBody, Named};
+use crate::multipart::shown;
 use crate::page::{time, whole_of_large};
 
 const KIND: ResourceKind = ResourceKind::R2Bucket;
@@ -82,12 +85,31 @@ struct BucketPath {
     bucket_name: String,
 }
 
+/// That the buckets asked for are those of the one jurisdiction there is. A bucket of another is another bucket, though the
+/// names be the same.
+struct DefaultJurisdiction;
+
+impl<S: Send + Sync> FromRequestParts<S> for DefaultJurisdiction {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut given = parts.headers.get_all("cf-r2-jurisdiction").iter();
+        match given.find(|jurisdiction| jurisdiction.as_bytes() != b"default") {
+            Some(other) => {
+                let other = shown(&String::from_utf8_lossy(other.as_bytes()));
+                Err(not_available(&format!("R2 in the jurisdiction \"{other}\"")))
+            }
+            None => Ok(Self),
+        }
+    }
+}
+
 /// The R2 buckets of an account.
 #[utoipa::path(
     get, path = "/accounts/{account_id}/r2/buckets", tag = "r2",
     responses((status = 200, body = Envelope<R2Buckets>))
 )]
-async fn list_r2_buckets(Extract(state): State, on: On<WorkersRead>) -> Answer<R2Buckets> {
+async fn list_r2_buckets(Extract(state): State, on: On<WorkersRead>, _: DefaultJurisdiction) -> Answer<R2Buckets> {
     let _turn = state.list_turn(&on.account).await?;
     let weight = |bucket: &Resource| BUCKET_BYTES + Value::Object(bucket.data.clone()).to_string().len();
     let read = |page| state.control.resources(&on.caller, &on.account, KIND, None, page);
@@ -103,6 +125,7 @@ async fn list_r2_buckets(Extract(state): State, on: On<WorkersRead>) -> Answer<R
 async fn create_r2_bucket(
     Extract(state): State,
     on: On<WorkersWrite>,
+    _: DefaultJurisdiction,
     JsonBody(body): JsonBody<CreateR2Bucket>,
 ) -> Answer<R2Bucket> {
     answer(state.control.create_resource(&on.caller, &on.account, body.into()).await?.into())
@@ -113,7 +136,12 @@ async fn create_r2_bucket(
     get, path = "/accounts/{account_id}/r2/buckets/{bucket_name}", tag = "r2",
     responses((status = 200, body = Envelope<R2Bucket>))
 )]
-async fn get_r2_bucket(Extract(state): State, on: On<WorkersRead>, Named(path): Named<BucketPath>) -> Answer<R2Bucket> {
+async fn get_r2_bucket(
+    Extract(state): State,
+    on: On<WorkersRead>,
+    _: DefaultJurisdiction,
+    Named(path): Named<BucketPath>,
+) -> Answer<R2Bucket> {
     answer(state.control.resource(&on.caller, &on.account, KIND, &path.bucket_name).await?.into())
 }
 
@@ -125,6 +153,7 @@ async fn get_r2_bucket(Extract(state): State, on: On<WorkersRead>, Named(path): 
 async fn delete_r2_bucket(
     Extract(state): State,
     on: On<WorkersWrite>,
+    _: DefaultJurisdiction,
     Named(path): Named<BucketPath>,
 ) -> Answer<Anything> {
     state.control.delete_resource(&on.caller, &on.account, KIND, &path.bucket_name).await?;

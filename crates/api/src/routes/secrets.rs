@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State as Extract;
+use axum::extract::{Request, State as Extract};
 use selvedge_control::{ControlError, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::{Router, State};
+use super::{Router, State, in_turn};
 use crate::auth::{On, SecretsWrite, WorkersRead};
 use crate::envelope::{Answer, Envelope, Nothing, answer};
 use crate::error::ApiError;
-use crate::extract::{Named, OfWorker, SecretJson};
+use crate::extract::{Named, OfWorker};
 
 pub fn router() -> Router {
     Router::default()
@@ -134,8 +134,9 @@ async fn put_secret(
     Extract(state): State,
     on: On<SecretsWrite>,
     OfWorker(name): OfWorker,
-    SecretJson(body): SecretJson<PutSecret>,
+    request: Request,
 ) -> Answer<SecretView> {
+    let (body, _turn) = in_turn::<PutSecret>(&state, &on.account, request).await?;
     let secret = body.name.clone();
     state.control.change_secrets(&on.caller, &on.account, &name, body.secrets()?).await?;
     answer(SecretView::of(secret))
@@ -170,12 +171,12 @@ async fn delete_secret(
     OfWorker(name): OfWorker,
     Named(path): Named<SecretPath>,
 ) -> Answer<Nothing> {
-    let secrets = BTreeMap::from([(path.secret_name, None)]);
-    state.control.change_secrets(&on.caller, &on.account, &name, secrets).await?;
+    let _turn = state.upload_turn(&on.account).await?;
+    state.control.delete_secret(&on.caller, &on.account, &name, path.secret_name).await?;
     answer(Nothing)
 }
 
-/// Sets and removes secrets, all at once.
+/// Sets and removes secrets, all at once. Removing one that is not there changes nothing.
 #[utoipa::path(
     patch, path = "/accounts/{account_id}/workers/scripts/{script_name}/secrets-bulk", tag = "secrets",
     request_body(content = SecretsPatch, content_type = "application/merge-patch+json"),
@@ -185,8 +186,9 @@ async fn change_secrets(
     Extract(state): State,
     on: On<SecretsWrite>,
     OfWorker(name): OfWorker,
-    SecretJson(patch): SecretJson<SecretsPatch>,
+    request: Request,
 ) -> Answer<Vec<SecretView>> {
+    let (patch, _turn) = in_turn::<SecretsPatch>(&state, &on.account, request).await?;
     let secrets = patch.secrets()?;
     let names = secrets.iter().filter(|(_, secret)| secret.is_some()).map(|(name, _)| name.clone()).collect::<Vec<_>>();
     state.control.change_secrets(&on.caller, &on.account, &name, secrets).await?;

@@ -19,8 +19,8 @@ use crate::envelope::{Answer, Envelope, answer};
 use crate::error::ApiError;
 use crate::extract::{JsonBody, OfWorker, secret_json};
 use crate::multipart::{Limits, Multipart};
-use crate::upload::check_bindings;
-use crate::views::binding;
+use crate::upload::{check_bindings, check_streaming};
+use crate::views::{binding, limits};
 
 /// The largest patch of settings, in bytes: 1 MiB.
 const PATCH_BYTES_MAX: usize = 1024 * 1024;
@@ -75,6 +75,10 @@ pub struct ScriptSettingsChange {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     observability: Option<Value>,
+    /// Not available yet: none can be named.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    streaming_tail_consumers: Option<Value>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -84,6 +88,7 @@ struct TailConsumerInput {
 
 impl ScriptSettingsChange {
     pub fn settings(self) -> Result<ScriptSettings, ApiError> {
+        check_streaming(self.streaming_tail_consumers.as_ref())?;
         let consumer = |input: TailConsumerInput| {
             Ok::<_, ApiError>(Consumer { service: crate::extract::worker_name(&input.service)? })
         };
@@ -129,12 +134,13 @@ impl Settings {
                 script,
             };
         };
+        let limits = limits(&version);
         Self {
             bindings: version.bindings.iter().map(binding).collect(),
             compatibility_date: Some(version.compatibility_date).filter(|date| !date.is_empty()),
             compatibility_flags: version.compatibility_flags,
             usage_model: "standard",
-            limits: version.cpu_ms.map(|cpu_ms| ("cpu_ms".to_owned(), cpu_ms.into())).into_iter().collect(),
+            limits,
             placement: version.extra.get("placement").cloned().unwrap_or_default(),
             migration_tag,
             script,
@@ -176,8 +182,9 @@ async fn patch_settings(
     OfWorker(name): OfWorker,
     request: Request,
 ) -> Answer<Settings> {
+    let turn = state.upload_turn(&on.account).await?;
     let (parts, body) = request.into_parts();
-    let patch = in_time(read_patch(&parts, body)).await?;
+    let patch = in_time(read_patch(&parts, turn.hurry(body))).await?;
     let worker = state.control.change_settings(&on.caller, &on.account, &name, patch).await?;
     // A token that may write but not read is shown what is not part of a version.
     if on.caller.require(&on.account, selvedge_control::Permission::WorkersRead).is_err() {
@@ -216,6 +223,7 @@ pub fn parse_patch(bytes: &[u8]) -> Result<SettingsPatch, ApiError> {
     let extra = extra.map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut patch: SettingsPatch = secret_json(bytes, "`settings`")?;
     check_bindings(patch.bindings.as_deref().unwrap_or_default())?;
+    check_streaming(value.get("streaming_tail_consumers"))?;
     patch.extra = extra;
     Ok(patch)
 }

@@ -1,12 +1,13 @@
 //! Where the platform's own domain leads to workers.
 
 use axum::extract::State as Extract;
+use selvedge_control::Worker;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::{Router, State};
-use crate::auth::{AccountRead, On, WorkersRead, WorkersWrite};
+use crate::auth::{On, WorkersRead, WorkersWrite};
 use crate::envelope::{Answer, Envelope, answer};
 use crate::extract::{JsonBody, OfWorker};
 
@@ -26,10 +27,16 @@ pub struct AccountSubdomain {
 
 /// Whether the platform's domain leads to a worker.
 #[derive(Serialize, ToSchema)]
-struct WorkerSubdomainView {
+pub struct WorkerSubdomainView {
     enabled: bool,
     /// Whether it leads to its versions.
     previews_enabled: bool,
+}
+
+impl WorkerSubdomainView {
+    pub fn of(worker: &Worker) -> Self {
+        Self { enabled: worker.workers_dev, previews_enabled: worker.previews }
+    }
 }
 
 /// Whether the platform's domain is to lead to a worker.
@@ -47,9 +54,8 @@ pub struct SetWorkerSubdomain {
     get, path = "/accounts/{account_id}/workers/subdomain", tag = "subdomains",
     responses((status = 200, body = Envelope<AccountSubdomain>))
 )]
-async fn get_account_subdomain(Extract(state): State, on: On<AccountRead>) -> Answer<AccountSubdomain> {
-    let account = state.control.account(&on.caller, &on.account).await?;
-    let suffix = state.control.host_suffix(&account);
+async fn get_account_subdomain(Extract(state): State, on: On<WorkersRead>) -> Answer<AccountSubdomain> {
+    let suffix = state.control.suffix_of(&on.caller, &on.account).await?;
     answer(AccountSubdomain { subdomain: suffix.split('.').next().unwrap_or_default().to_owned() })
 }
 
@@ -78,7 +84,7 @@ async fn get_worker_subdomain(
     OfWorker(name): OfWorker,
 ) -> Answer<WorkerSubdomainView> {
     let worker = state.control.worker(&on.caller, &on.account, &name).await?;
-    answer(WorkerSubdomainView { enabled: worker.workers_dev, previews_enabled: worker.previews })
+    answer(WorkerSubdomainView::of(&worker))
 }
 
 /// Says whether the platform's domain leads to a worker, and to its versions.
@@ -94,7 +100,7 @@ async fn set_worker_subdomain(
 ) -> Answer<WorkerSubdomainView> {
     let (enabled, previews) = (body.enabled, body.previews_enabled);
     let worker = state.control.set_worker_subdomain(&on.caller, &on.account, &name, enabled, previews).await?;
-    answer(WorkerSubdomainView { enabled: worker.workers_dev, previews_enabled: worker.previews })
+    answer(WorkerSubdomainView::of(&worker))
 }
 
 /// Has the platform's domain lead neither to a worker nor to its versions.
@@ -108,5 +114,5 @@ async fn delete_worker_subdomain(
     OfWorker(name): OfWorker,
 ) -> Answer<WorkerSubdomainView> {
     let worker = state.control.set_worker_subdomain(&on.caller, &on.account, &name, false, Some(false)).await?;
-    answer(WorkerSubdomainView { enabled: worker.workers_dev, previews_enabled: worker.previews })
+    answer(WorkerSubdomainView::of(&worker))
 }

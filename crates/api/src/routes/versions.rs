@@ -10,11 +10,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::scripts::{UploadForm, UploadParams};
-use super::{Router, State};
+use super::{Router, State, in_turn};
 use crate::auth::{On, WorkersRead, WorkersWrite};
 use crate::envelope::{Answer, Envelope, answer};
 use crate::error::ApiError;
-use crate::extract::{Asked, Named, OfWorker, SecretJson};
+use crate::extract::{Asked, Named, OfWorker};
 use crate::page::PageQuery;
 use crate::state::ApiState;
 use crate::upload;
@@ -189,8 +189,9 @@ async fn edit_latest_version(
     Extract(state): State,
     on: On<WorkersWrite>,
     OfWorker(name): OfWorker,
-    SecretJson(edit): SecretJson<EditLatest>,
+    request: Request,
 ) -> Answer<VersionView> {
+    let (edit, _turn) = in_turn::<EditLatest>(&state, &on.account, request).await?;
     let (env, annotations) = edit.edit()?;
     let previews = state.control.worker(&on.caller, &on.account, &name).await?.previews;
     let version = state.control.edit_latest(&on.caller, &on.account, &name, env, annotations).await?;

@@ -69,7 +69,8 @@ pub struct Script {
     /// Always `standard`.
     pub usage_model: &'static str,
     pub logpush: bool,
-    #[schema(value_type = Option<Object>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, nullable = false)]
     pub observability: Option<Value>,
     pub tail_consumers: Vec<TailConsumer>,
     /// Whether it has static assets is known of versions, not of workers.
@@ -301,6 +302,7 @@ async fn get_references(
     on: On<WorkersRead>,
     OfWorker(name): OfWorker,
 ) -> Answer<ReferencesView> {
+    let _turn = state.list_turn(&on.account).await?;
     let references = state.control.references(&on.caller, &on.account, &name).await?;
     let incoming = references.services.into_iter();
     let objects = references.durable_objects.into_iter();
@@ -336,6 +338,7 @@ async fn list_tail_consumed(
     on: On<WorkersRead>,
     OfWorker(name): OfWorker,
 ) -> Answer<Vec<TailProducer>> {
+    let _turn = state.list_turn(&on.account).await?;
     let references = state.control.references(&on.caller, &on.account, &name).await?;
     let producer = |service: selvedge_model::WorkerName| TailProducer {
         producer: Producer { service: service.to_string(), environment: "production" },

@@ -125,6 +125,9 @@ async fn list_zones(
 ) -> Answer<Vec<ZoneView>> {
     let page = PageQuery { page: params.page, per_page: None }.page()?;
     let account = account_of(&state, &caller, None, params.account.as_deref()).await?;
+    // Before it takes a turn of that account's.
+    caller.require(&account, Permission::WorkersRead)?;
+    let _turn = state.list_turn(&account).await?;
     let mut zones = match &params.name {
         Some(name) => state.control.zone_named(&caller, &account, name).await?.into_iter().collect(),
         None => state.control.zones(&caller, &account).await?,

@@ -35,6 +35,12 @@ pub fn bindings(prepared: &Prepared, provisioned: &[Value]) -> Result<Vec<Value>
     if let Some(name) = &project.version_metadata {
         bindings.push(json!({ "name": name.as_str(), "type": "version_metadata" }));
     }
+    for rate in &project.rate_limits {
+        bindings.push(json!({
+            "name": rate.binding.as_str(), "type": "ratelimit", "namespace_id": rate.namespace_id,
+            "simple": { "limit": rate.limit, "period": rate.period },
+        }));
+    }
     for (name, kind) in prepared.bundle.iter().flat_map(sources::globals) {
         bindings.push(json!({ "name": name, "type": kind, "part": name }));
     }
@@ -68,7 +74,6 @@ fn shape(kind: BindingKind) -> Option<(&'static str, &'static [(&'static str, &'
         BindingKind::Workflow => {
             ("workflow", &[("name", "workflow_name"), ("class_name", "class_name"), ("script_name", "script_name")])
         }
-        BindingKind::RateLimit => ("ratelimit", &[("namespace_id", "namespace_id"), ("simple", "simple")]),
         BindingKind::Hyperdrive => ("hyperdrive", &[("id", "id")]),
         BindingKind::AnalyticsEngine => ("analytics_engine", &[("dataset", "dataset")]),
         BindingKind::Ai => ("ai", &[("staging", "staging")]),

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use selvedge_project::BindingKind;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -232,8 +231,7 @@ fn warn_of_shared_traffic(worker: &Worker, before: &Before, console: &Console) -
 
 /// Bindings that are there, but whose service is not.
 pub fn warn_of_missing_services(prepared: &Prepared, console: &Console) {
-    let bindings = prepared.project.unavailable.iter();
-    for binding in bindings.filter(|binding| binding.kind != BindingKind::RateLimit) {
+    for binding in &prepared.project.unavailable {
         let (name, kind) = (binding.name.as_str(), binding.kind);
         console.warning(&format!("`{name}` is bound, but not available yet ({kind}): using it throws"));
     }

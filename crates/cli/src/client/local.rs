@@ -1,6 +1,7 @@
 //! The platform that uses a data folder on this machine.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -78,12 +79,22 @@ fn uses(pid: u32, folder: &Path) -> bool {
             let mut files = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
             files.any(|file| file.starts_with(&folder))
         }
-        // Another user's: its name has to do.
+        // Another user's, or one that has capabilities: its name and its user have to do.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            std::fs::read_to_string(process.join("comm")).is_ok_and(|name| name.starts_with("selvedge"))
+            let status = std::fs::read_to_string(process.join("status")).unwrap_or_default();
+            std::fs::metadata(&folder).is_ok_and(|folder| is_platform_of(&status, folder.uid()))
         }
         Err(_) => false,
     }
+}
+
+/// Whether `/proc/PID/status` is of a process with the program's name that `owner` runs: a name alone anybody's process
+/// can have.
+fn is_platform_of(status: &str, owner: u32) -> bool {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    // Real and effective.
+    let users: Vec<u32> = field("Uid:").split_whitespace().take(2).filter_map(|user| user.parse().ok()).collect();
+    field("Name:").starts_with("selvedge") && users == [owner, owner]
 }
 
 #[cfg(test)]
@@ -112,6 +123,16 @@ mod tests {
         std::fs::write(folder.path().join(ADDRESSES), r#"{ "api_url": "http://127.0.0.1:9300", "pid": 4294967295 }"#)
             .unwrap();
         assert!(reason(folder.path()).contains("was ended"));
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_looked_into_is_told_by_its_name_and_its_user() {
+        let status = "Name:\tselvedge\nState:\tS (sleeping)\nUid:\t1000\t1000\t1000\t1000\nGid:\t1000\n";
+        assert!(is_platform_of(status, 1000));
+        assert!(!is_platform_of(status, 1001) && !is_platform_of(status, 0));
+        assert!(!is_platform_of(&status.replace("selvedge", "nginx"), 1000));
+        assert!(!is_platform_of(&status.replace("1000\t1000\t", "1000\t0\t"), 0));
+        assert!(!is_platform_of("", 0));
     }
 
     #[test]

@@ -18,7 +18,8 @@ use crate::sources;
 /// A project, and what of it is to be otherwise.
 #[derive(Debug, Clone, Args)]
 pub struct SourceArguments {
-    /// Project: a folder with wrangler.jsonc, wrangler.json or wrangler.toml, such a file, or a script
+    /// Project: a .js, .mjs, .jsx, .ts, .mts or .tsx file, a folder with wrangler.jsonc, wrangler.json, wrangler.toml or an
+    /// index file, or such a configuration file
     #[arg(value_name = "PATH", default_value = ".")]
     pub path: PathBuf,
     /// Named environment of the project's configuration
@@ -267,6 +268,12 @@ fn bundle(project: &Project, console: &Console) -> Result<Option<Bundle>, Client
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_may_ask_for_all_that_a_platform_takes() {
+        assert_eq!(selvedge_project::CPU_MS_MAX, u64::from(selvedge_model::CPU_MS_MAX));
+        assert_eq!(selvedge_project::SUBREQUESTS_MAX, u64::from(selvedge_model::SUBREQUESTS_MAX));
+    }
 
     #[test]
     fn flags_of_two_parts_are_taken_apart_at_their_colon() {

@@ -25,7 +25,8 @@ pub enum TriggersCommand {
 
 #[derive(Debug, Args)]
 pub struct DeployTriggersArguments {
-    /// Project: a folder with wrangler.jsonc, wrangler.json or wrangler.toml, such a file, or a script
+    /// Project: a .js, .mjs, .jsx, .ts, .mts or .tsx file, a folder with wrangler.jsonc, wrangler.json, wrangler.toml or an
+    /// index file, or such a configuration file
     #[arg(value_name = "PATH", default_value = ".")]
     path: PathBuf,
     /// Named environment of the project's configuration

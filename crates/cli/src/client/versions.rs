@@ -57,7 +57,8 @@ pub struct UploadArguments {
     /// Name for the version
     #[arg(long, value_name = "TAG")]
     tag: Option<String>,
-    /// Name for its preview, beside the version's own: <ALIAS>-<worker>.<domain>
+    /// Name for its preview, beside the version's own: <ALIAS>-<worker>.<domain>, or in every account but the first
+    /// <ALIAS>-<worker>.<subdomain>.<domain>
     #[arg(long, value_name = "ALIAS")]
     preview_alias: Option<String>,
     #[command(flatten)]

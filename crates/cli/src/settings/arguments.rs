@@ -39,7 +39,8 @@ pub struct UpArguments {
     /// URL by which clients reach the API, where that is not its address
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
-    /// Workers answer at <worker>.<DOMAIN> [default: localhost]
+    /// Workers answer at <worker>.<DOMAIN>, those of every account but the first at <worker>.<subdomain>.<DOMAIN>
+    /// [default: localhost]
     #[arg(long, value_name = "DOMAIN")]
     pub domain: Option<String>,
     /// Certificate chain and key, PEM files, or a folder of such pairs; read again as they change; may be repeated
@@ -66,7 +67,7 @@ pub struct UpArguments {
     /// Most instances of one worker [default: the number of processors]
     #[arg(long, value_name = "N")]
     pub instances: Option<String>,
-    /// Most isolates at once; the one idle longest ends where another is needed [default: 2000]
+    /// Most isolates at once, 1 to 2,500; the one idle longest ends where another is needed [default: 2000]
     #[arg(long, value_name = "N")]
     pub isolates: Option<String>,
     /// Memory that workers may hold together, in MiB, before idle ones are ended [default: half of the machine's or control group's]

@@ -10,16 +10,13 @@ use super::value::{Found, Source};
 use super::{ConfigArguments, Resolved};
 use crate::terminal;
 
-/// What is wrong with settings is wrong with the arguments.
-const USAGE: u8 = 2;
-
 /// Prints the settings.
 pub fn main(arguments: &ConfigArguments) -> ExitCode {
     let resolved = match Resolved::read(&arguments.up) {
         Ok(resolved) => resolved,
         Err(error) => {
             terminal::error(&terminal::chain(&error));
-            return ExitCode::from(USAGE);
+            return ExitCode::from(terminal::USAGE);
         }
     };
     let mut output = std::io::stdout().lock();

@@ -218,6 +218,35 @@ fn a_dry_run_touches_nothing(client: Client) {
     assert!(!id.is_empty());
 }
 
+fn a_worker_becomes_a_project_again(client: Client) {
+    let up = Up::start();
+    let source = "export default { fetch: (request, env) => new Response(`${env.WORD} ${env.KEY}`) }";
+    let project = Project::script(&up, client, "shop", source);
+    let routes = json!([{ "pattern": "bazaar.test/*", "zone_name": "bazaar.test" }]);
+    let config = json!({
+        "vars": { "WORD": "first" },
+        "compatibility_flags": ["nodejs_compat"],
+        "limits": { "cpu_ms": 5_000 },
+        "routes": routes,
+        "workers_dev": true,
+    });
+    project.config("shop", &config);
+    project.deploy(&[]);
+    project.run_with(&["secret", "put", "KEY"], "opensesame");
+
+    let again = Project::empty(&up, client);
+    again.run(&["init", "--from-dash", "shop", "--no-delegate-c3"]);
+    let text = std::fs::read_to_string(again.path().join("shop/wrangler.jsonc")).unwrap();
+    assert!(!text.contains("opensesame"), "{text}");
+    let made: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for key in ["vars", "compatibility_flags", "limits", "routes", "workers_dev"] {
+        assert_eq!(made[key], config[key], "{text}");
+    }
+    again.deploy(&["--cwd", "shop"]);
+    assert_eq!(again.text("shop", "/"), "first opensesame");
+    assert_eq!(up.get_host("bazaar.test", "/").text(), "first opensesame");
+}
+
 with_both_clients!(
     deploys_again_and_again_with_variables_and_metadata,
     modules_of_every_kind_arrive,
@@ -227,4 +256,5 @@ with_both_clients!(
     limits_and_rates_hold,
     code_that_does_not_start_is_refused_with_its_place,
     a_dry_run_touches_nothing,
+    a_worker_becomes_a_project_again,
 );

@@ -108,6 +108,81 @@ fn bindings_without_an_id_are_provided_for_once(client: Client) {
     assert_eq!(project.api("/r2/buckets")["buckets"].as_array().unwrap().len(), 1);
 }
 
+fn bindings_of_services_that_are_not_here_deploy_all_the_same(client: Client) {
+    let up = Up::start();
+    let source = "export default { async fetch(request, env) {
+        try { return Response.json(await env.DISPATCH.get('w')) }
+        catch (error) { return new Response(`${Object.keys(env).sort()}: ${error}`) }
+     } }";
+    let project = Project::script(&up, client, "bold", source);
+    let mut config = json!({
+        "dispatch_namespaces": [{ "binding": "DISPATCH", "namespace": "n" }],
+        "flagship": [{ "binding": "FLAGS", "app_id": "a" }],
+        "analytics_engine_datasets": [{ "binding": "POINTS" }],
+        "unsafe_hello_world": [{ "binding": "HELLO" }],
+    });
+    let mut names = vec!["DISPATCH", "FLAGS", "HELLO", "POINTS"];
+    if client == Client::Latest {
+        config["agent_memory"] = json!([{ "binding": "MEMORY", "namespace": "n" }]);
+        config["ai_search_namespaces"] = json!([{ "binding": "SEARCH", "namespace": "n" }]);
+        config["analytics"] = json!({ "binding": "SQL" });
+        config["k2"] = json!([{ "binding": "K2", "stream": "s" }]);
+        names.extend(["MEMORY", "SEARCH", "SQL", "K2"]);
+    }
+    names.sort_unstable();
+    project.config("bold", &config);
+    // The second time they are the same as those of the version that is there.
+    for _ in 0..2 {
+        project.deploy(&[]);
+        let text = project.text("bold", "/");
+        assert!(text.starts_with(&format!("{}: ", names.join(","))) && text.contains("not available yet"), "{text}");
+    }
+}
+
+fn a_workflow_with_a_jurisdiction_deploys_again_and_keeps_it(client: Client) {
+    let up = Up::start();
+    let project = Project::script(&up, client, "bound", WORKER);
+    let config = |jurisdiction: &str| {
+        let flow = json!({ "binding": "FLOW", "name": "flow", "class_name": "Flow", "jurisdiction": jurisdiction });
+        project.config("bound", &json!({ "workflows": [flow] }));
+    };
+    config("eu");
+    project.deploy(&[]);
+    project.deploy(&[]);
+    // The older client does not send what it does not know.
+    if client == Client::Latest {
+        assert_eq!(project.api("/workflows/flow")["jurisdiction"], "eu");
+        config("us");
+        let refused = project.fails(&["deploy"]);
+        assert!(refused.contains("jurisdiction"), "{refused}");
+        assert_eq!(project.api("/workflows/flow")["jurisdiction"], "eu");
+    }
+}
+
+fn a_bucket_of_another_jurisdiction_is_not_taken_for_the_one_of_that_name(client: Client) {
+    let up = Up::start();
+    let project = Project::script(&up, client, "bound", "export default { fetch: () => new Response('ok') }");
+    project.run(&["r2", "bucket", "create", "pictures"]);
+    let refused = project.fails(&["r2", "bucket", "delete", "pictures", "-J", "eu"]);
+    assert!(refused.contains("not available yet"), "{refused}");
+    assert_eq!(project.api("/r2/buckets")["buckets"][0]["name"], "pictures");
+}
+
+fn what_is_not_here_is_named(client: Client) {
+    let up = Up::start();
+    let project = Project::script(&up, client, "bound", "export default { fetch: () => new Response('ok') }");
+    for (command, named) in [
+        (&["deploy", "--dispatch-namespace", "n"][..], "dispatch namespaces"),
+        (&["dispatch-namespace", "list"], "dispatch namespaces"),
+        (&["hyperdrive", "list"], "Hyperdrive"),
+        (&["vectorize", "list"], "Vectorize"),
+        (&["pages", "project", "list"], "Pages"),
+    ] {
+        let text = project.fails(command);
+        assert!(text.contains("not available yet") && text.contains(named), "{command:?}: {text}");
+    }
+}
+
 /// The first word of `digits` hexadecimal digits and hyphens in `text`.
 fn id_in(text: &str, digits: usize) -> String {
     text.split(|c: char| !c.is_ascii_hexdigit() && c != '-')
@@ -119,4 +194,8 @@ fn id_in(text: &str, digits: usize) -> String {
 with_both_clients!(
     resources_are_made_bound_and_say_that_they_are_not_here_yet,
     bindings_without_an_id_are_provided_for_once,
+    bindings_of_services_that_are_not_here_deploy_all_the_same,
+    a_workflow_with_a_jurisdiction_deploys_again_and_keeps_it,
+    a_bucket_of_another_jurisdiction_is_not_taken_for_the_one_of_that_name,
+    what_is_not_here_is_named,
 );

@@ -3,6 +3,7 @@
 //! A blob is noted as unused *before* it is put, and again when the last version that used it goes. Whatever is noted,
 //! not used, and noted longer ago than the grace is removed; so an upload that ends halfway leaves nothing behind.
 
+use rusqlite::OptionalExtension;
 use selvedge_model::{BlobHash, VersionId, VersionRecord};
 
 use super::{View, parse};
@@ -79,6 +80,15 @@ impl View<'_> {
         self.text(question, [])?.as_deref().map(parse).transpose()
     }
 
+    /// A worker that has a version of the blob, with its account.
+    pub fn user_of_blob(&self, blob: &BlobHash) -> Result<Option<String>, ControlError> {
+        self.text(
+            "SELECT account || '/' || worker FROM blob_uses JOIN versions ON versions.id = blob_uses.version
+             WHERE blob = ?1 LIMIT 1",
+            [blob.as_str()],
+        )
+    }
+
     /// Lists some of the files of a manifest as used by it.
     pub fn list_files(&self, manifest: &BlobHash, files: &[BlobHash]) -> Result<(), ControlError> {
         let number: i64 = self
@@ -100,13 +110,15 @@ impl View<'_> {
     }
 
     /// Of the blobs that have been noted as unused since before that time, those that really are. The used ones are no
-    /// longer noted; those that something under way relies on are noted anew.
-    pub fn sweep(&self, before_ms: u64, now_ms: u64, pins: &Pins) -> Result<Sweep, ControlError> {
+    /// longer noted; those that something under way relies on are noted anew. Of what manifests list, at most `rows_max`
+    /// rows are released.
+    pub fn sweep(&self, before_ms: u64, now_ms: u64, rows_max: usize, pins: &Pins) -> Result<Sweep, ControlError> {
         let noted = self.texts(
             "SELECT blob FROM unused WHERE since_ms < ?1 ORDER BY since_ms LIMIT ?2",
             (before_ms as i64, SWEEP_MAX as i64),
         )?;
         let mut sweep = Sweep { unused: Vec::new(), more: noted.len() == SWEEP_MAX };
+        let mut left = rows_max;
         for blob in noted {
             let hash: BlobHash = parse(&blob)?;
             let used = self.exists("SELECT 1 FROM blob_uses WHERE blob = ?1", [&blob])?
@@ -115,24 +127,44 @@ impl View<'_> {
                 self.0.prepare_cached("DELETE FROM unused WHERE blob = ?1")?.execute([&blob])?;
             } else if pins.hold(&hash) {
                 self.note(&blob, now_ms)?;
-            } else {
-                self.release_manifest(&blob, now_ms)?;
+            } else if self.release_manifest(&blob, now_ms, &mut left)? {
                 sweep.unused.push(hash);
+            } else {
+                // It stays noted, and goes with the last of what it lists.
+                sweep.more = true;
+                break;
             }
         }
         Ok(sweep)
     }
 
-    /// A manifest that nothing uses uses nothing either: its files are noted in their turn.
-    fn release_manifest(&self, blob: &str, at_ms: u64) -> Result<(), ControlError> {
-        let Some(number) = self.text("SELECT CAST(number AS TEXT) FROM manifests WHERE blob = ?1", [blob])? else {
-            return Ok(());
-        };
-        let files =
-            self.texts("SELECT lower(hex(file)) FROM manifest_files WHERE manifest = CAST(?1 AS INTEGER)", [&number])?;
-        self.0.prepare_cached("DELETE FROM manifest_files WHERE manifest = CAST(?1 AS INTEGER)")?.execute([&number])?;
-        self.0.prepare_cached("DELETE FROM manifests WHERE blob = ?1")?.execute([blob])?;
-        files.iter().try_for_each(|file| self.note(file, at_ms))
+    /// A manifest that nothing uses uses nothing either: its files are noted in their turn, at most `left` of them. Whether
+    /// all are; the manifest is forgotten then. A blob that is no manifest has none.
+    fn release_manifest(&self, blob: &str, at_ms: u64, left: &mut usize) -> Result<bool, ControlError> {
+        let number: Option<i64> = self
+            .0
+            .prepare_cached("SELECT number FROM manifests WHERE blob = ?1")?
+            .query_row([blob], |row| row.get(0))
+            .optional()?;
+        let Some(number) = number else { return Ok(true) };
+        // A version may come to use it before all are released: then they are listed anew.
+        self.0.prepare_cached("UPDATE manifests SET listed = 0 WHERE blob = ?1")?.execute([blob])?;
+        let files = self.texts(
+            "SELECT lower(hex(file)) FROM manifest_files WHERE manifest = ?1 LIMIT ?2",
+            (number, *left as i64),
+        )?;
+        let mut release =
+            self.0.prepare_cached("DELETE FROM manifest_files WHERE file = unhex(?1) AND manifest = ?2")?;
+        for file in &files {
+            release.execute((file, number))?;
+            self.note(file, at_ms)?;
+        }
+        let all = files.len() < *left;
+        *left -= files.len();
+        if all {
+            self.0.prepare_cached("DELETE FROM manifests WHERE blob = ?1")?.execute([blob])?;
+        }
+        Ok(all)
     }
 
     /// Blobs were removed.
@@ -142,5 +174,73 @@ impl View<'_> {
             self.0.prepare_cached("DELETE FROM assets WHERE blob = ?1")?.execute([blob.as_str()])?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    /// Rows that one sweep may release.
+    const ROWS: usize = 10;
+
+    fn hash(number: usize) -> BlobHash {
+        format!("{number:064x}").parse().unwrap()
+    }
+
+    /// Lists files 1 to 25 as those of manifest 0, which has been unused for a while.
+    fn list(view: &View<'_>) {
+        let insert = "INSERT OR IGNORE INTO manifests (blob, number, listed) VALUES (?1, 7, 0)";
+        view.0.execute(insert, [hash(0).as_str()]).unwrap();
+        view.list_files(&hash(0), &(1..=25).map(hash).collect::<Vec<_>>()).unwrap();
+        view.end_list(&hash(0)).unwrap();
+        view.note_unused([&hash(0)], 1).unwrap();
+    }
+
+    fn count_files(view: &View<'_>) -> u64 {
+        view.count("SELECT count(*) FROM manifest_files", []).unwrap()
+    }
+
+    fn sweep(view: &View<'_>, before_ms: u64) -> (Vec<BlobHash>, bool) {
+        let sweep = view.sweep(before_ms, 100, ROWS, &Pins::default()).unwrap();
+        (sweep.unused, sweep.more)
+    }
+
+    #[test]
+    fn a_large_manifest_is_released_in_pieces_and_goes_with_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let writer = store.writer.lock();
+        let view = View(&writer);
+        list(&view);
+        for left in [15, 5] {
+            assert_eq!(sweep(&view, 50), (vec![], true));
+            assert_eq!(count_files(&view), left);
+        }
+        assert_eq!(sweep(&view, 50), (vec![hash(0)], false));
+        assert_eq!(count_files(&view), 0);
+        assert!(!view.exists("SELECT 1 FROM manifests", []).unwrap());
+        view.forget_blobs(&[hash(0)]).unwrap();
+        // Its files are noted since then.
+        assert_eq!(sweep(&view, 50), (vec![], false));
+        assert_eq!(sweep(&view, 101).0, (1..=25).map(hash).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_manifest_that_is_used_again_before_all_of_it_is_released_keeps_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let writer = store.writer.lock();
+        let view = View(&writer);
+        list(&view);
+        assert_eq!(sweep(&view, 50), (vec![], true));
+        view.0.execute("INSERT INTO blob_uses (blob, version) VALUES (?1, 'v')", [hash(0).as_str()]).unwrap();
+        assert_eq!(view.unlisted_manifest().unwrap(), Some(hash(0)));
+        list(&view);
+        assert_eq!(count_files(&view), 25);
+        assert_eq!(view.unlisted_manifest().unwrap(), None);
+        assert_eq!(sweep(&view, 101), (vec![], false));
+        assert_eq!(count_files(&view), 25);
     }
 }

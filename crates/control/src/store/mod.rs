@@ -26,17 +26,24 @@ pub(crate) use apply::apply;
 pub(crate) use asset::{KnownAsset, Session};
 pub(crate) use worker::WorkerRow;
 
-/// Connections that questions are answered on at once.
+/// Connections that questions are answered on at once, beside the one for short questions.
 const READERS: usize = 4;
 /// What the view says is nobody else's to read.
 const FOLDER_MODE: u32 = 0o700;
 /// How long the write-ahead log may be before it is emptied, in bytes.
 const WAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Up to which size a view that was closed as it should be is looked through for damage all the same, in bytes: it takes a
+/// small part of a second.
+const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What SQLite says of a file that has no damage.
+const SOUND: &str = "ok";
 
 /// The view's database.
 pub(crate) struct Store {
     writer: Mutex<Connection>,
     readers: Vec<Mutex<Connection>>,
+    /// For short questions alone, which many requests begin with: they wait for no long one.
+    short: Mutex<Connection>,
     turn: AtomicUsize,
     /// The write-ahead log.
     log: PathBuf,
@@ -61,8 +68,8 @@ impl Store {
             Err(error) => return Err(error.into()),
         };
         let readers = (0..READERS).map(|_| open_reader(&path).map(Mutex::new)).collect::<Result<_, _>>()?;
-        let log = folder.join("control.db-wal");
-        Ok(Self { writer: Mutex::new(writer), readers, turn: AtomicUsize::new(0), log })
+        let short = Mutex::new(open_reader(&path)?);
+        Ok(Self { writer: Mutex::new(writer), readers, short, turn: AtomicUsize::new(0), log: log_of(&path) })
     }
 
     fn begin_anew(path: &Path) -> Result<Connection, ControlError> {
@@ -114,6 +121,20 @@ impl Store {
         .await
     }
 
+    /// The same for a question that is answered at once, whatever else is asked: by a key.
+    pub async fn read_short<T: Send + 'static>(
+        self: &Arc<Self>,
+        ask: impl FnOnce(&View<'_>) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let store = Arc::clone(self);
+        blocking(move || {
+            let mut reader = store.short.lock();
+            let transaction = reader.transaction()?;
+            ask(&View(&transaction))
+        })
+        .await
+    }
+
     /// Empties the write-ahead log where it has become long. SQLite does that by itself only at a moment when nobody
     /// reads, which under load may never come: this makes one.
     pub async fn shorten_log(self: &Arc<Self>) -> Result<(), ControlError> {
@@ -123,7 +144,7 @@ impl Store {
                 return Ok(());
             }
             let writer = store.writer.lock();
-            let _nobody_reads: Vec<_> = store.readers.iter().map(Mutex::lock).collect();
+            let _nobody_reads: Vec<_> = store.readers.iter().chain([&store.short]).map(Mutex::lock).collect();
             let blocked: bool = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
             if blocked {
                 tracing::warn!("another program reads the control plane's view: its write-ahead log grows on");
@@ -163,8 +184,16 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// None if what is there is of another form.
+fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    PathBuf::from(log)
+}
+
+/// None if what is there is of another form, or damaged where that does not show at once.
 fn open_writer(path: &Path) -> rusqlite::Result<Option<Connection>> {
+    // Who closes a database removes its log: one that is there was left by a process or a machine that ended otherwise.
+    let is_left = log_of(path).exists();
     let connection = Connection::open(path)?;
     // What the view loses with the machine's power, the log still has: the log alone is written through.
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 10000;")?;
@@ -179,6 +208,12 @@ fn open_writer(path: &Path) -> rusqlite::Result<Option<Connection>> {
         connection.pragma_update(None, "user_version", schema::FORM)?;
     } else if form != schema::FORM {
         return Ok(None);
+    } else if is_left || std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX) {
+        let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if found != SOUND {
+            tracing::warn!(found, path = %path.display(), "the control plane's view is damaged: made anew from the log");
+            return Ok(None);
+        }
     }
     Ok(Some(connection))
 }

@@ -1,7 +1,7 @@
 //! The view's tables.
 
 /// The form of the tables: a view of another is made anew.
-pub(super) const FORM: i64 = 2;
+pub(super) const FORM: i64 = 3;
 
 /// `progress` to `outbox` come from the log; `sessions` and what follows is this machine's own.
 pub(super) const TABLES: &str = "
@@ -15,7 +15,7 @@ CREATE TABLE tokens (
     id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, account TEXT, created_ms INTEGER NOT NULL, expires_ms INTEGER,
     data TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX tokens_account ON tokens (account, created_ms);
+CREATE INDEX tokens_account ON tokens (account, expires_ms);
 
 CREATE TABLE workers (
     account TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, created_ms INTEGER NOT NULL,

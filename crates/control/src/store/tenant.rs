@@ -97,11 +97,13 @@ impl View<'_> {
         self.text("SELECT data FROM tokens WHERE id = ?1", [id])?.map(|data| decode(&data)).transpose()
     }
 
-    /// The tokens of a scope that are good at that time.
+    /// The tokens of a scope that are good at that time. Those that have expired stay, and are not looked at.
     pub fn tokens(&self, scope: &Scope, now_ms: u64, page: Page) -> Result<Vec<Token>, ControlError> {
         let data = self.texts(
-            "SELECT data FROM tokens WHERE account IS ?1 AND (expires_ms IS NULL OR expires_ms > ?2)
-             ORDER BY created_ms, id LIMIT ?3 OFFSET ?4",
+            "SELECT data FROM (
+                SELECT data, created_ms, id FROM tokens WHERE account IS ?1 AND expires_ms IS NULL
+                UNION ALL SELECT data, created_ms, id FROM tokens WHERE account IS ?1 AND expires_ms > ?2
+             ) ORDER BY created_ms, id LIMIT ?3 OFFSET ?4",
             (scope.account().map(AccountId::as_str), now_ms as i64, page.limit as i64, page.offset as i64),
         )?;
         data.iter().map(|data| decode(data)).collect()
@@ -109,7 +111,8 @@ impl View<'_> {
 
     pub fn count_tokens(&self, scope: &Scope, now_ms: u64) -> Result<u64, ControlError> {
         self.count(
-            "SELECT count(*) FROM tokens WHERE account IS ?1 AND (expires_ms IS NULL OR expires_ms > ?2)",
+            "SELECT (SELECT count(*) FROM tokens WHERE account IS ?1 AND expires_ms IS NULL)
+                + (SELECT count(*) FROM tokens WHERE account IS ?1 AND expires_ms > ?2)",
             (scope.account().map(AccountId::as_str), now_ms as i64),
         )
     }

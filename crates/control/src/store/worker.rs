@@ -419,19 +419,24 @@ impl View<'_> {
     ) -> Result<Vec<(WorkerName, String, Option<String>)>, ControlError> {
         let mut statement = self.0.prepare_cached(
             "SELECT worker, binding, class, version FROM uses WHERE account = ?1 AND target = ?2 AND worker <> ?2
-             ORDER BY worker, binding",
+             ORDER BY worker, binding, class",
         )?;
         let rows = statement.query_map((account.as_str(), target.as_str()), |row| {
             Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?))
         })?;
         let mut users = Vec::new();
+        // Of a worker there is a row for each of its versions.
+        let mut using: Option<WorkerRow> = None;
         for row in rows {
             let (worker, binding, class, version) = row?;
             let (worker, version): (WorkerName, VersionId) = (parse(&worker)?, parse(&version)?);
-            let Some(row) = self.find_worker(account, &worker)? else { continue };
-            let deployed = row.data.deployment.iter().flat_map(|one| &one.versions).any(|one| one.version == version);
+            if using.as_ref().is_none_or(|using| using.name != worker) {
+                using = self.find_worker(account, &worker)?;
+            }
+            let Some(using) = &using else { continue };
+            let deployed = using.data.deployment.iter().flat_map(|one| &one.versions).any(|one| one.version == version);
             let user = (worker, binding, class);
-            if (deployed || row.latest.as_ref() == Some(&version)) && !users.contains(&user) {
+            if (deployed || using.latest.as_ref() == Some(&version)) && users.last() != Some(&user) {
                 users.push(user);
             }
         }

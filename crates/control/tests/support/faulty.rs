@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,19 +12,27 @@ use selvedge_fabric::{
 };
 use selvedge_model::BlobHash;
 
-/// A fabric whose keys cannot be changed while a test refuses it.
+/// A fabric whose keys cannot be changed while a test refuses it, and whose logs are not read to their end while a test
+/// says so.
 pub struct Faulty {
     inner: Arc<Embedded>,
     refuses_keys: AtomicBool,
+    /// Up to which position records are read.
+    reads_end: AtomicU64,
 }
 
 impl Faulty {
     pub fn over(inner: Arc<Embedded>) -> Self {
-        Self { inner, refuses_keys: AtomicBool::new(false) }
+        Self { inner, refuses_keys: AtomicBool::new(false), reads_end: AtomicU64::new(u64::MAX) }
     }
 
     pub fn refuse_keys(&self, refuse: bool) {
         self.refuses_keys.store(refuse, Ordering::Relaxed);
+    }
+
+    /// Has reads end at a position, as if nothing followed.
+    pub fn end_reads_at(&self, position: u64) {
+        self.reads_end.store(position, Ordering::Relaxed);
     }
 }
 
@@ -48,7 +56,12 @@ impl Fabric for Faulty {
         after: Position,
         max: usize,
     ) -> BoxFuture<'a, Result<Vec<Record>, FabricError>> {
-        self.inner.read(log, after, max)
+        let last = self.reads_end.load(Ordering::Relaxed);
+        Box::pin(async move {
+            let mut records = self.inner.read(log, after, max).await?;
+            records.retain(|record| record.position.0 <= last);
+            Ok(records)
+        })
     }
 
     fn end<'a>(&'a self, log: &'a str) -> BoxFuture<'a, Result<Position, FabricError>> {

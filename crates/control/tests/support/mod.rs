@@ -7,7 +7,7 @@ mod faulty;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use base64::Engine;
@@ -18,7 +18,7 @@ use selvedge_control::{
     SecretsKey, StartFailure, Started, Upload, UploadModule, UploadOptions, Uploaded, Worker,
 };
 use selvedge_fabric::{Embedded, Fabric, Position, Revision};
-use selvedge_model::{AccountId, ModuleKind, VersionRecord, WorkerName, worker_key};
+use selvedge_model::{AccountId, ModuleKind, VersionId, VersionRecord, WorkerName, worker_key};
 use serde_json::{Value, json};
 use tokio::sync::{RwLock, watch};
 
@@ -35,7 +35,9 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 pub struct FakePop {
     /// How many starts have begun.
     begun: watch::Sender<usize>,
-    /// No start ends while it is held for writing.
+    /// When the versions that were started last are said to be of, by their ids.
+    told_ms: Mutex<BTreeMap<VersionId, u64>>,
+    /// No start ends while it is held for writing, but for those of versions whose message is "goes by".
     pub door: RwLock<()>,
     /// Nothing that changed is served while it is held for writing.
     pub following: RwLock<()>,
@@ -44,6 +46,11 @@ pub struct FakePop {
 impl FakePop {
     pub fn starts(&self) -> usize {
         *self.begun.borrow()
+    }
+
+    /// When a version is of, as its start was told.
+    pub fn told_ms(&self, version: &VersionId) -> Option<u64> {
+        self.told_ms.lock().unwrap().get(version).copied()
     }
 
     /// Waits until so many starts have begun.
@@ -56,13 +63,14 @@ impl FakePop {
 impl NearestPop for FakePop {
     fn start<'a>(&'a self, version: &'a VersionRecord) -> BoxFuture<'a, Result<Started, StartFailure>> {
         Box::pin(async move {
+            let says = |word: &str| version.annotations.get("workers/message").is_some_and(|message| message == word);
+            self.told_ms.lock().unwrap().insert(version.id.clone(), version.created_ms);
             self.begun.send_modify(|begun| *begun += 1);
-            let _open = self.door.read().await;
-            if version.annotations.get("workers/message").is_some_and(|message| message == "does not start") {
+            let _open = if says("goes by") { None } else { Some(self.door.read().await) };
+            if says("does not start") {
                 let stack = "Error: no\n    at src/index.ts:3:7".to_owned();
                 return Err(StartFailure { message: "Error: no".into(), stack, unavailable: false });
             }
-            let says = |word: &str| version.annotations.get("workers/message").is_some_and(|message| message == word);
             let handlers = if says("handles nothing") || says("entrypoints") { vec![] } else { vec!["fetch".into()] };
             let entrypoints = if says("entrypoints") { vec!["Rpc".into()] } else { vec![] };
             Ok(Started { handlers, entrypoints, startup_ms: 3 })
@@ -95,7 +103,12 @@ impl Machine {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let fabric = Arc::new(Faulty::over(Embedded::open(&folder.path().join("fabric")).unwrap()));
-        let pop = Arc::new(FakePop { begun: watch::Sender::new(0), door: RwLock::new(()), following: RwLock::new(()) });
+        let pop = Arc::new(FakePop {
+            begun: watch::Sender::new(0),
+            told_ms: Mutex::default(),
+            door: RwLock::new(()),
+            following: RwLock::new(()),
+        });
         Self { fabric, pop, now_ms: Arc::new(AtomicU64::new(NOW_MS)), token: OnceLock::new(), folder }
     }
 
@@ -145,8 +158,13 @@ impl Machine {
 
     /// All that the log says, as text.
     pub async fn log(&self) -> String {
-        let records = self.fabric.read("control", Position(0), 1_000).await.unwrap();
-        records.iter().map(|record| String::from_utf8_lossy(&record.bytes).into_owned()).collect()
+        let (mut text, mut seen) = (String::new(), Position(0));
+        loop {
+            let records = self.fabric.read("control", seen, 1_000).await.unwrap();
+            let Some(last) = records.last() else { return text };
+            seen = last.position;
+            text.extend(records.iter().map(|record| String::from_utf8_lossy(&record.bytes)));
+        }
     }
 
     /// Whether edges are told of the worker.
@@ -173,6 +191,14 @@ impl Platform {
         let upload = Upload { metadata, modules: vec![module], source_maps: Vec::new() };
         let options = UploadOptions { deploy: Deploy::Now, must_exist: false };
         self.control.upload(&self.caller, &self.account, &name(worker), upload, options).await
+    }
+
+    /// Uploads a worker whose version has a record of nearly 1 MiB.
+    pub async fn upload_large(&self, worker: &str) {
+        let text = "x".repeat(64_000);
+        let bindings: Vec<Value> =
+            (0..15).map(|at| json!({ "name": format!("V{at}"), "type": "plain_text", "text": text })).collect();
+        self.upload(worker, "export default {}", json!({ "bindings": bindings })).await.unwrap();
     }
 
     /// Uploads files; gives the completion token.

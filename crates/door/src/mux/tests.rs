@@ -1,3 +1,5 @@
+mod ends;
+
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};

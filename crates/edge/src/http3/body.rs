@@ -7,7 +7,9 @@ use h3::error::{Code, StreamError};
 use h3::server::RequestStream;
 use http::{HeaderMap, header};
 
-type Stream = RequestStream<h3_quinn::RecvStream, Bytes>;
+use super::transport::RecvStream;
+
+type Stream = RequestStream<RecvStream, Bytes>;
 
 /// Why a body did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,18 @@ pub struct QuicBody {
     over: bool,
 }
 
+// === impl QuicBodyError ===
+
+impl QuicBodyError {
+    /// What a client is told of whose request no worker is asked (RFC 9114, sections 4.1 and 4.1.2).
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Stream(_) => Code::H3_REQUEST_INCOMPLETE,
+            Self::NoLength | Self::Length => Code::H3_MESSAGE_ERROR,
+        }
+    }
+}
+
 // === impl QuicBody ===
 
 impl QuicBody {
@@ -42,12 +56,13 @@ impl QuicBody {
         Ok(Self { stream, first: None, left: promised.transpose()?, over: false })
     }
 
-    /// Waits for the first bytes, or for the end where there are none. An error is met again by who reads on.
-    pub async fn begin(&mut self) {
-        if let Some(Ok(data)) = std::future::poll_fn(|cx| self.poll_data(cx)).await {
+    /// Waits for the first bytes, or for the end where there are none.
+    pub async fn begin(&mut self) -> Result<(), QuicBodyError> {
+        if let Some(data) = std::future::poll_fn(|cx| self.poll_data(cx)).await.transpose()? {
             self.left = self.left.map(|left| left.saturating_add(data.len() as u64));
             self.first = Some(data);
         }
+        Ok(())
     }
 
     /// Whether nothing more comes.

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use http_body::Body;
 use http_body_util::BodyExt;
 
+use super::transport::SendStream;
 use crate::body::EdgeBody;
 use crate::stall::{ANSWER_STALL_MAX, PIECE_BYTES_MAX};
 
@@ -22,54 +23,46 @@ const CONNECTION_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-type Stream = RequestStream<h3_quinn::SendStream<Bytes>, Bytes>;
+type Stream = RequestStream<SendStream, Bytes>;
 
-/// The client takes nothing of what waits to be sent.
-struct Stalled;
+/// Why an answer was not sent whole.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSent {
+    #[error("the client took nothing of it for {ANSWER_STALL_MAX:?}")]
+    Stalled,
+    #[error("its body failed")]
+    Body,
+    #[error("its stream ended")]
+    Stream(#[from] StreamError),
+}
 
 /// Sends a response to a request with this method. One of which the client takes nothing for too long ends.
-pub async fn send(stream: &mut Stream, method: &Method, response: Response<EdgeBody>) -> Result<(), StreamError> {
-    match send_all(stream, method, response).await {
-        Ok(sent) => sent,
-        Err(Stalled) => {
-            tracing::debug!("a client took nothing of its answer for {ANSWER_STALL_MAX:?}");
-            stream.stop_stream(Code::H3_REQUEST_CANCELLED);
-            Ok(())
-        }
+pub async fn send(stream: &mut Stream, method: &Method, response: Response<EdgeBody>) -> Result<(), NotSent> {
+    let sent = send_all(stream, method, response).await;
+    match &sent {
+        Ok(()) | Err(NotSent::Stream(_)) => {}
+        Err(NotSent::Stalled) => stream.stop_stream(Code::H3_REQUEST_CANCELLED),
+        // What was sent is not the whole: a clean end would say that it is.
+        Err(NotSent::Body) => stream.stop_stream(Code::H3_INTERNAL_ERROR),
     }
+    sent
 }
 
-async fn taken<T>(sending: impl Future<Output = T>) -> Result<T, Stalled> {
-    tokio::time::timeout(ANSWER_STALL_MAX, sending).await.map_err(|_| Stalled)
+async fn taken(sending: impl Future<Output = Result<(), StreamError>>) -> Result<(), NotSent> {
+    Ok(tokio::time::timeout(ANSWER_STALL_MAX, sending).await.map_err(|_| NotSent::Stalled)??)
 }
 
-async fn send_all(
-    stream: &mut Stream,
-    method: &Method,
-    response: Response<EdgeBody>,
-) -> Result<Result<(), StreamError>, Stalled> {
+async fn send_all(stream: &mut Stream, method: &Method, response: Response<EdgeBody>) -> Result<(), NotSent> {
     let (mut parts, body) = response.into_parts();
     let bodiless = method == Method::HEAD || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     complete(&mut parts.headers, if bodiless { None } else { body.size_hint().exact() });
-    if let Err(error) = taken(stream.send_response(Response::from_parts(parts, ()))).await? {
-        return Ok(Err(error));
-    }
+    taken(stream.send_response(Response::from_parts(parts, ()))).await?;
     if !bodiless {
         let mut body = pin!(body);
         while let Some(frame) = body.frame().await {
-            match frame.map(http_body::Frame::into_data) {
-                Ok(Ok(data)) => {
-                    if let Err(error) = send_data(stream, data).await? {
-                        return Ok(Err(error));
-                    }
-                }
-                // Workers have no trailers.
-                Ok(Err(_)) => {}
-                Err(_) => {
-                    // What was sent is not the whole: a clean end would say that it is.
-                    stream.stop_stream(Code::H3_INTERNAL_ERROR);
-                    return Ok(Ok(()));
-                }
+            // Workers have no trailers.
+            if let Ok(data) = frame.map_err(|_| NotSent::Body)?.into_data() {
+                send_data(stream, data).await?;
             }
         }
     }
@@ -77,14 +70,12 @@ async fn send_all(
 }
 
 /// Sends bytes in pieces, each of which is progress.
-async fn send_data(stream: &mut Stream, mut data: Bytes) -> Result<Result<(), StreamError>, Stalled> {
+async fn send_data(stream: &mut Stream, mut data: Bytes) -> Result<(), NotSent> {
     while !data.is_empty() {
         let piece = data.split_to(data.len().min(PIECE_BYTES_MAX));
-        if let Err(error) = taken(stream.send_data(piece)).await? {
-            return Ok(Err(error));
-        }
+        taken(stream.send_data(piece)).await?;
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Makes a head what the protocol wants: with a length where it is known, and a date.

@@ -2,6 +2,7 @@
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
+use std::iter;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -18,11 +19,19 @@ pub(super) struct Lock {
 
 /// Makes the folder, such that it is still there after a loss of power.
 pub(super) fn prepare(dir: &Path) -> Result<(), FabricError> {
-    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(dir).and_then(|()| match dir.parent() {
+    make(dir).map_err(FabricError::store("could not make its folder"))
+}
+
+/// Makes the folder and those above it, and flushes the name of each that is new.
+fn make(dir: &Path) -> io::Result<()> {
+    let is_new = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let above: Vec<&Path> = dir.ancestors().skip(1).take_while(is_new).collect();
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(dir)?;
+    // Its own name in any case: whoever made it may have ended before that was flushed.
+    iter::once(dir).chain(above).try_for_each(|made| match made.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync(parent),
         _ => sync(Path::new(".")),
-    });
-    made.map_err(FabricError::store("could not make its folder"))
+    })
 }
 
 /// Flushes a folder's list of names to the disk.

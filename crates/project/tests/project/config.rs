@@ -33,11 +33,15 @@ const JSONC: &str = r#"{
   "routes": ["example.com/*", { "pattern": "a.example.com", "custom_domain": true },
              { "pattern": "b.example.com/*", "zone_name": "example.com" }],
   "version_metadata": { "binding": "VERSION_METADATA" },
+  "ratelimits": [{ "name": "RATE", "namespace_id": "1001", "simple": { "limit": 3, "period": 60 } }],
+  "unsafe": { "bindings": [
+    { "name": "OLD_RATE", "type": "ratelimit", "namespace_id": "1002", "simple": { "limit": 5, "period": 10 } },
+  ] },
   "kv_namespaces": [{ "binding": "KV", "id": "abc" }],
   "durable_objects": { "bindings": [{ "name": "ROOM", "class_name": "Room" }] },
   "queues": { "producers": [{ "binding": "JOBS", "queue": "jobs" }] },
   "ai": { "binding": "AI" },
-  "dev": { "port": 9000, "ip": "0.0.0.0", "host": "shop.example.com" },
+  "dev": { "port": 9000, "ip": "0.0.0.0" },
   "observability": { "enabled": true }, "workers_dev": true, "migrations": [],
 }
 "#;
@@ -107,6 +111,17 @@ react = "preact/compat"
 [version_metadata]
 binding = "VERSION_METADATA"
 
+[[ratelimits]]
+name = "RATE"
+namespace_id = "1001"
+simple = { limit = 3, period = 60 }
+
+[[unsafe.bindings]]
+name = "OLD_RATE"
+type = "ratelimit"
+namespace_id = "1002"
+simple = { limit = 5, period = 10 }
+
 [[kv_namespaces]]
 binding = "KV"
 id = "abc"
@@ -122,7 +137,6 @@ queue = "jobs"
 [dev]
 port = 9000
 ip = "0.0.0.0"
-host = "shop.example.com"
 
 [observability]
 enabled = true
@@ -163,6 +177,10 @@ fn bindings_are_read_in_each_format() {
         assert_eq!(service.service.as_str(), "auth");
         assert_eq!(service.entrypoint.as_deref(), Some("Tokens"));
         assert_eq!(service.props.as_ref().unwrap()["role"], "shop");
+
+        let rates = project.rate_limits.iter();
+        let rates = rates.map(|rate| (rate.binding.as_str(), rate.namespace_id.as_str(), rate.limit, rate.period));
+        assert_eq!(rates.collect::<Vec<_>>(), [("RATE", "1001", 3, 60), ("OLD_RATE", "1002", 5, 10)]);
 
         let mut unavailable: Vec<_> =
             project.unavailable.iter().map(|binding| (binding.name.as_str(), binding.kind)).collect();
@@ -230,7 +248,6 @@ fn routes_and_dev_are_read_in_each_format() {
         assert_eq!(project.routes[2].zone, Some(Zone::Name("example.com".to_owned())));
         assert_eq!(project.dev.port, Some(9000));
         assert_eq!(project.dev.address, Some(DevAddress::Ip([0, 0, 0, 0].into())));
-        assert_eq!(project.dev.host.as_deref(), Some("shop.example.com"));
     }
 }
 
@@ -295,12 +312,13 @@ fn unknown_keys_are_warnings_with_their_place() {
 #[test]
 fn known_keys_that_cannot_work_are_warnings() {
     let folder = Folder::toml(
-        "main = 'index.js'\ncompatibility_date = '2025-01-01'\n[site]\nbucket = 'public'\n\
-         [build]\ncommand = 'npm run build'\n[[queues.consumers]]\nqueue = 'jobs'\n",
+        "main = 'index.js'\ncompatibility_date = '2025-01-01'\npreserve_file_names = true\n[site]\nbucket = 'public'\n\
+         [build]\ncommand = 'npm run build'\ncwd = 'web'\nwatch_dir = ['src', 'lib']\n\
+         [dev]\nhost = 'shop.test'\n[[queues.consumers]]\nqueue = 'jobs'\n",
     );
     let warnings = folder.warnings(&folder.load()).join("\n");
-    for key in ["`site` has no effect", "`build.command` has no effect", "`queues.consumers` has no effect"] {
-        assert!(warnings.contains(key), "{warnings}");
+    for key in ["site", "build.command", "queues.consumers", "preserve_file_names", "dev.host"] {
+        assert!(warnings.contains(&format!("`{key}` has no effect")), "{warnings}");
     }
 }
 

@@ -20,15 +20,15 @@ fn mistyped_values_name_place_key_expectation_and_find() {
         (r#""rules": {}"#, "3:12: `rules` must be a list, found an object"),
         (
             r#""limits": { "cpu_ms": "50" }"#,
-            "3:25: `limits.cpu_ms` must be a whole number from 1 to 900000, found the string \"50\"",
+            "3:25: `limits.cpu_ms` must be a whole number from 1 to 300000, found the string \"50\"",
         ),
         (
             r#""limits": { "cpu_ms": 0 }"#,
-            "3:25: `limits.cpu_ms` must be a whole number from 1 to 900000, found the number 0",
+            "3:25: `limits.cpu_ms` must be a whole number from 1 to 300000, found the number 0",
         ),
         (
             r#""limits": { "subrequests": 1.5 }"#,
-            "3:30: `limits.subrequests` must be a whole number from 0 to 10000000, found the number 1.5",
+            "3:30: `limits.subrequests` must be a whole number from 1 to 10000000, found the number 1.5",
         ),
         (
             r#""compatibility_flags": ["a", null]"#,
@@ -52,6 +52,14 @@ fn mistyped_values_name_place_key_expectation_and_find() {
         (
             r#""kv_namespaces": [{ "binding": "KV", "id": 7 }]"#,
             "3:46: `kv_namespaces[0].id` must be a string, found the number 7",
+        ),
+        (
+            r#""ratelimits": [{ "name": "R", "namespace_id": "1", "simple": { "limit": 5, "period": 30 } }]"#,
+            "3:88: `ratelimits[0].simple.period` must be 10 or 60 seconds, found the number 30",
+        ),
+        (
+            r#""routes": [{ "pattern": "a.test", "custom_domain": true, "enabled": false }]"#,
+            "3:69: `routes[0].enabled` must be true: a domain that is not to answer is left out, found false",
         ),
         (r#""ai": true"#, "3:9: `ai` must be an object, found true"),
     ] {
@@ -93,7 +101,7 @@ fn all_problems_come_at_once() {
         [
             "wrangler.toml:1:8: `name` must be a string, found the number 5",
             "wrangler.toml:3:10: `minify` must be true or false, found the string \"no\"",
-            "wrangler.toml:5:10: `limits.cpu_ms` must be a whole number from 1 to 900000, found the number -1",
+            "wrangler.toml:5:10: `limits.cpu_ms` must be a whole number from 1 to 300000, found the number -1",
         ]
     );
 }

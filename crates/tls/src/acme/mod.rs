@@ -1,7 +1,7 @@
 //! Certificates that are ordered as they are needed, from a server that speaks ACME (RFC 8555).
 //!
-//! A name is ordered when a client asks for it by TLS (or [`Acme::request`] does) and the caller's predicate says that a
-//! worker answers there. One order at a time is made for a name, a few at once in all, and no more than a server's
+//! A name is ordered when a client asks for it by TLS (or [`Acme::request`] does) and the caller's predicate says that
+//! somebody was given it. One order at a time is made for a name, a few at once in all, and no more than a server's
 //! limits allow. What was ordered is kept in files, and is ordered anew at two thirds of its life.
 
 mod challenges;
@@ -25,7 +25,7 @@ use crate::pair::PairError;
 use crate::self_signed::SelfSignedError;
 
 use disk::Disk;
-use schedule::Schedule;
+use schedule::{Purpose, Schedule};
 
 pub use challenges::Challenges;
 pub use order::Challenge;
@@ -40,7 +40,7 @@ const NAME_BYTES_MAX: usize = 253;
 /// The longest label of it.
 const LABEL_BYTES_MAX: usize = 63;
 
-/// Whether a worker answers at a host: nothing else is ever ordered.
+/// Whether somebody was given a host, by exactly this name: nothing else is ever ordered.
 pub type Allowed = dyn Fn(&str) -> bool + Send + Sync;
 
 /// How certificates are ordered.
@@ -72,6 +72,8 @@ pub struct AcmeTiming {
     pub retry_max: Duration,
     /// The most orders begun in any `orders_window`.
     pub orders_max: usize,
+    /// How many of them are for renewals alone: nobody's new names keep a certificate from being renewed.
+    pub orders_kept: usize,
     pub orders_window: Duration,
 }
 
@@ -86,6 +88,7 @@ impl Default for AcmeTiming {
             retry_first: Duration::from_secs(5 * 60),
             retry_max: Duration::from_secs(24 * 60 * 60),
             orders_max: 250,
+            orders_kept: 50,
             orders_window: Duration::from_secs(3 * 60 * 60),
         }
     }
@@ -205,14 +208,17 @@ impl Acme {
         if !is_host(name) || !(self.allowed)(name) {
             return None;
         }
+        let purpose = if self.certificates.has_ordered(name) { Purpose::Renewal } else { Purpose::New };
         let (done, ordered) = watch::channel(());
-        let begun = self.schedule.lock().begin(name, Instant::now(), &ordered);
+        let begun = self.schedule.lock().begin(name, purpose, Instant::now(), &ordered);
         let failures = match begun {
             Ok(failures) => failures,
             Err(schedule::NotNow::Running(running)) => return Some(running),
             Err(schedule::NotNow::Waits) => return None,
-            Err(schedule::NotNow::Full) => {
-                tracing::warn!(name, "no certificate is ordered: too many were ordered of late");
+            Err(schedule::NotNow::Full { news }) => {
+                if news {
+                    tracing::warn!(name, "no certificate is ordered: too many were ordered of late");
+                }
                 return None;
             }
         };
@@ -258,16 +264,17 @@ impl Acme {
 
     /// Renews what is due, and forgets what nobody needs any more.
     fn look(self: &Arc<Self>) {
+        self.schedule.lock().forget(Instant::now());
         let now = SystemTime::now();
         for (name, from, until) in self.certificates.ordered() {
             let life = until.duration_since(from).unwrap_or_default();
-            if now < from + life / 3 * 2 || self.certificates.files_cover(&name) {
+            if now < from + life / 3 * 2 {
                 continue;
             }
-            if (self.allowed)(&name) {
+            if !self.certificates.files_cover(&name) && (self.allowed)(&name) {
                 let _ordered = self.order(&name);
             } else if now >= until {
-                tracing::info!(name, "a certificate has expired, and no worker answers there");
+                tracing::info!(name, "a certificate has expired, and is not needed any more");
                 self.certificates.remove(&name);
                 if let Err(error) = self.disk.remove(&name) {
                     tracing::warn!(name, error = %chain(&error), "an old certificate is left");
@@ -307,7 +314,64 @@ fn is_host(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_host;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::files::Source;
+    use crate::self_signed::tests::{ended_files, files};
+
+    const NAME: &str = "app.site.test";
+
+    /// Orders from a server that is not there; an ended certificate of `NAME` is kept. The operator's wildcard beside it
+    /// is of `wildcard`.
+    fn acme(folder: &TempDir, wildcard: (String, String), allowed: bool) -> Arc<Acme> {
+        let (tls, kept) = (folder.path().join("tls"), folder.path().join("acme"));
+        let directory = "https://127.0.0.1:9/dir".to_owned();
+        let (chain, key) = ended_files(&[NAME]);
+        Disk::open(&kept, &directory).unwrap().keep(NAME, &key, &chain).unwrap();
+        std::fs::create_dir(&tls).unwrap();
+        std::fs::write(tls.join("a.pem"), wildcard.0).unwrap();
+        std::fs::write(tls.join("a.key"), wildcard.1).unwrap();
+        let certificates = Certificates::load(vec![Source::Path(tls)], &["localhost".into()]).unwrap();
+        let config = AcmeConfig {
+            directory,
+            contacts: Vec::new(),
+            roots: Vec::new(),
+            folder: kept,
+            challenges: vec![Challenge::Http01],
+            timing: AcmeTiming::default(),
+        };
+        Acme::start(config, certificates, move |_| allowed).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_ended_certificate_goes_where_a_valid_file_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let acme = acme(&folder, files(&["*.site.test"]), true);
+        assert!(acme.certificates.has_ordered(NAME));
+        acme.look();
+        assert!(!acme.certificates.has_ordered(NAME) && acme.certificates.covers(NAME));
+        assert!(acme.disk.names().unwrap().is_empty());
+        assert!(acme.schedule.lock().running(NAME).is_none());
+    }
+
+    #[tokio::test]
+    async fn an_ended_file_keeps_no_certificate_from_being_renewed() {
+        let folder = tempfile::tempdir().unwrap();
+        let acme = acme(&folder, ended_files(&["*.site.test"]), true);
+        acme.look();
+        assert!(acme.certificates.has_ordered(NAME) && !acme.certificates.covers(NAME));
+        assert!(acme.schedule.lock().running(NAME).is_some());
+    }
+
+    #[tokio::test]
+    async fn an_ended_certificate_goes_where_nobody_has_the_name_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let acme = acme(&folder, files(&["other.test"]), false);
+        acme.look();
+        assert!(!acme.certificates.has_ordered(NAME));
+        assert!(acme.schedule.lock().running(NAME).is_none());
+    }
 
     #[test]
     fn only_names_of_hosts_are_ordered() {

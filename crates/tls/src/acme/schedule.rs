@@ -7,8 +7,18 @@ use tokio::sync::watch;
 
 use super::AcmeTiming;
 
-/// Names whose failures are remembered.
+/// Names whose failures are remembered. As few orders are begun and failures are forgotten, there are far less.
 const NAMES_MAX: usize = 100_000;
+/// How often it is said, at most, that there are too many orders.
+const FULL_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// What an order is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A name that had no certificate.
+    New,
+    Renewal,
+}
 
 /// Why a name is not ordered now.
 #[derive(Debug)]
@@ -17,8 +27,8 @@ pub enum NotNow {
     Running(watch::Receiver<()>),
     /// Its last order failed not long ago.
     Waits,
-    /// Too many orders were begun of late.
-    Full,
+    /// Too many orders were begun of late; `news` where that was not said for a while.
+    Full { news: bool },
 }
 
 /// What is known of a name.
@@ -34,22 +44,39 @@ pub struct Schedule {
     timing: AcmeTiming,
     names: HashMap<String, Attempts>,
     begun: VecDeque<Instant>,
+    /// When it was last said that there were too many.
+    full_said: Option<Instant>,
 }
+
+// === impl Attempts ===
+
+impl Attempts {
+    /// The order that runs. Whoever ran it may be gone without a word.
+    fn running(&self) -> Option<watch::Receiver<()>> {
+        self.running.clone().filter(|running| running.has_changed().is_ok())
+    }
+}
+
+// === impl Schedule ===
 
 impl Schedule {
     pub fn new(timing: AcmeTiming) -> Self {
-        Self { timing, names: HashMap::new(), begun: VecDeque::new() }
+        Self { timing, names: HashMap::new(), begun: VecDeque::new(), full_said: None }
     }
 
     /// The order for this name that runs.
     pub fn running(&self, name: &str) -> Option<watch::Receiver<()>> {
-        let running = self.names.get(name)?.running.clone()?;
-        // Whoever ran it may be gone without a word.
-        running.has_changed().is_ok().then_some(running)
+        self.names.get(name)?.running()
     }
 
     /// Begins an order, which is over when `ordered` says so. Gives how many failed before it.
-    pub fn begin(&mut self, name: &str, now: Instant, ordered: &watch::Receiver<()>) -> Result<u32, NotNow> {
+    pub fn begin(
+        &mut self,
+        name: &str,
+        purpose: Purpose,
+        now: Instant,
+        ordered: &watch::Receiver<()>,
+    ) -> Result<u32, NotNow> {
         if let Some(running) = self.running(name) {
             return Err(NotNow::Running(running));
         }
@@ -60,13 +87,23 @@ impl Schedule {
         while self.begun.front().is_some_and(|begun| now.duration_since(*begun) >= self.timing.orders_window) {
             self.begun.pop_front();
         }
-        if self.begun.len() >= self.timing.orders_max || (known.is_none() && self.names.len() >= NAMES_MAX) {
-            return Err(NotNow::Full);
+        let kept = if purpose == Purpose::New { self.timing.orders_kept } else { 0 };
+        let allowed = self.timing.orders_max.saturating_sub(kept);
+        if self.begun.len() >= allowed || (known.is_none() && self.names.len() >= NAMES_MAX) {
+            return Err(self.full(now));
         }
         self.begun.push_back(now);
         let attempts = self.names.entry(name.to_owned()).or_default();
         attempts.running = Some(ordered.clone());
         Ok(attempts.failures)
+    }
+
+    fn full(&mut self, now: Instant) -> NotNow {
+        let news = self.full_said.is_none_or(|said| now.duration_since(said) >= FULL_INTERVAL);
+        if news {
+            self.full_said = Some(now);
+        }
+        NotNow::Full { news }
     }
 
     /// The order was fulfilled.
@@ -84,6 +121,15 @@ impl Schedule {
         attempts.not_before = Some(now + wait);
         wait
     }
+
+    /// Forgets the names that failed and were not ordered again for as long as the longest wait: they begin anew.
+    pub fn forget(&mut self, now: Instant) {
+        let kept = self.timing.retry_max;
+        self.names.retain(|_, attempts| {
+            let recent = attempts.not_before.is_some_and(|time| now < time + kept);
+            recent || attempts.running().is_some()
+        });
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +142,7 @@ mod tests {
             retry_first: Duration::from_secs(10),
             retry_max: Duration::from_secs(30),
             orders_max,
+            orders_kept: 1,
             orders_window: Duration::from_secs(100),
             ..AcmeTiming::default()
         };
@@ -107,18 +154,23 @@ mod tests {
     fn a_name_is_ordered_once_at_a_time() {
         let (mut schedule, ordered, _running) = schedule(10);
         let now = Instant::now();
-        assert_eq!(schedule.begin("a.test", now, &ordered).unwrap(), 0);
-        assert!(matches!(schedule.begin("a.test", now, &ordered), Err(NotNow::Running(_))));
+        assert_eq!(schedule.begin("a.test", Purpose::New, now, &ordered).unwrap(), 0);
+        assert!(matches!(schedule.begin("a.test", Purpose::New, now, &ordered), Err(NotNow::Running(_))));
         schedule.succeeded("a.test");
-        assert!(schedule.begin("a.test", now, &ordered).is_ok());
+        assert!(schedule.begin("a.test", Purpose::New, now, &ordered).is_ok());
     }
 
     #[test]
     fn an_order_that_ended_without_a_word_is_not_waited_for() {
         let (mut schedule, ordered, running) = schedule(10);
-        assert!(schedule.begin("a.test", Instant::now(), &ordered).is_ok());
+        let now = Instant::now();
+        assert!(schedule.begin("a.test", Purpose::New, now, &ordered).is_ok());
+        schedule.forget(now);
+        assert!(schedule.running("a.test").is_some());
         drop(running);
         assert!(schedule.running("a.test").is_none());
+        schedule.forget(now);
+        assert!(schedule.names.is_empty());
     }
 
     #[test]
@@ -127,9 +179,9 @@ mod tests {
         let mut now = Instant::now();
         let mut waits = Vec::new();
         for failures in 0..4 {
-            assert_eq!(schedule.begin("a.test", now, &ordered).unwrap(), failures);
+            assert_eq!(schedule.begin("a.test", Purpose::New, now, &ordered).unwrap(), failures);
             let wait = schedule.failed("a.test", now);
-            assert!(matches!(schedule.begin("a.test", now, &ordered), Err(NotNow::Waits)));
+            assert!(matches!(schedule.begin("a.test", Purpose::New, now, &ordered), Err(NotNow::Waits)));
             waits.push(wait.as_secs());
             now += wait;
         }
@@ -138,11 +190,35 @@ mod tests {
 
     #[test]
     fn no_more_are_begun_than_the_window_allows() {
+        let (mut schedule, ordered, _running) = schedule(3);
+        let now = Instant::now();
+        assert!(schedule.begin("a.test", Purpose::New, now, &ordered).is_ok());
+        assert!(schedule.begin("b.test", Purpose::New, now, &ordered).is_ok());
+        assert!(matches!(schedule.begin("c.test", Purpose::New, now, &ordered), Err(NotNow::Full { news: true })));
+        assert!(schedule.begin("c.test", Purpose::New, now + Duration::from_secs(100), &ordered).is_ok());
+    }
+
+    #[test]
+    fn new_names_leave_room_for_renewals() {
         let (mut schedule, ordered, _running) = schedule(2);
         let now = Instant::now();
-        assert!(schedule.begin("a.test", now, &ordered).is_ok());
-        assert!(schedule.begin("b.test", now, &ordered).is_ok());
-        assert!(matches!(schedule.begin("c.test", now, &ordered), Err(NotNow::Full)));
-        assert!(schedule.begin("c.test", now + Duration::from_secs(100), &ordered).is_ok());
+        assert!(schedule.begin("a.test", Purpose::New, now, &ordered).is_ok());
+        assert!(matches!(schedule.begin("b.test", Purpose::New, now, &ordered), Err(NotNow::Full { news: true })));
+        assert!(schedule.begin("old.test", Purpose::Renewal, now, &ordered).is_ok());
+        assert!(matches!(schedule.begin("c.test", Purpose::Renewal, now, &ordered), Err(NotNow::Full { news: false })));
+    }
+
+    #[test]
+    fn failures_are_forgotten() {
+        let (mut schedule, ordered, _running) = schedule(10);
+        let now = Instant::now();
+        assert!(schedule.begin("a.test", Purpose::New, now, &ordered).is_ok());
+        let wait = schedule.failed("a.test", now);
+        let forgotten = now + wait + Duration::from_secs(30);
+        schedule.forget(forgotten - Duration::from_secs(1));
+        assert_eq!(schedule.begin("a.test", Purpose::New, now + wait, &ordered).unwrap(), 1);
+        let wait = schedule.failed("a.test", now);
+        schedule.forget(now + wait + Duration::from_secs(30));
+        assert_eq!(schedule.begin("a.test", Purpose::New, now + wait, &ordered).unwrap(), 0);
     }
 }
