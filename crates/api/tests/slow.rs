@@ -15,11 +15,14 @@ use tokio::time::timeout;
 /// More than any answer here takes.
 const LONG: Duration = Duration::from_secs(30);
 
-/// A request whose head was let in, and of whose body all but the last byte was sent.
+/// A request whose head was let in, and of whose body all but the end was sent.
 struct Begun {
     stream: TcpStream,
-    last: u8,
+    last: Vec<u8>,
 }
+
+/// So many are of what ends the last part of a form: no reader can do without them.
+const LAST_BYTES: usize = 8;
 
 impl Begun {
     async fn post(platform: &Platform, path: &str, token: &str, body: &Value) -> Self {
@@ -38,7 +41,7 @@ impl Begun {
 
     async fn begin(platform: &Platform, head: String, mut body: Vec<u8>) -> Self {
         let length = body.len();
-        let last = body.pop().unwrap();
+        let last = body.split_off(length.saturating_sub(LAST_BYTES));
         let head =
             format!("{head}host: x\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n");
         let mut stream = TcpStream::connect(platform.address).await.unwrap();
@@ -52,7 +55,7 @@ impl Begun {
     }
 
     async fn end(mut self) -> String {
-        self.stream.write_all(&[self.last]).await.unwrap();
+        self.stream.write_all(&self.last).await.unwrap();
         answer(&mut self.stream).await
     }
 }

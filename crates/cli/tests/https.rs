@@ -386,7 +386,10 @@ fn metrics_say_in_flight(up: &Up, number: u32) -> bool {
 }
 
 fn metrics_say(up: &Up, what: &str, number: u32) -> bool {
-    let metrics = support::ask_host(up.api, "GET", &up.api.to_string(), "/metrics", &[], &[]).text();
+    // Series of single workers are the administrator's alone.
+    let token = format!("Bearer {}", up.token);
+    let headers = [("authorization", token.as_str())];
+    let metrics = support::ask_host(up.api, "GET", &up.api.to_string(), "/metrics", &headers, &[]).text();
     metrics.lines().any(|line| line.contains(what) && line.ends_with(&format!(" {number}")))
 }
 

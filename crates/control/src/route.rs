@@ -1,5 +1,7 @@
 //! Routes: patterns of host and path that lead to workers.
 
+use std::iter;
+
 use selvedge_model::{AccountId, RoutePattern, WorkerName};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +12,7 @@ use crate::core::Decided;
 use crate::error::ControlError;
 use crate::event::Event;
 use crate::store::View;
-use crate::zone::{check_holder, zone_id, zone_of};
+use crate::zone::{check_holder, check_new_zones, zone_id, zone_of};
 
 /// A pattern that leads to a worker, or that leads to none where a less specific one would.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +93,7 @@ impl Control {
             let stays = |route: &Route| wanted.iter().any(|other| other.pattern == route.pattern);
             let removed: Vec<Route> = present.iter().filter(|route| !stays(route)).cloned().collect();
             check_count(view, &own, added.len(), removed.len())?;
+            check_new_zones(view, &own, added.iter().map(|route| route.zone_name.as_str()))?;
             Ok(Decided::new(changed(&own, Some(worker.clone()), removed, added), answer))
         })
         .await
@@ -130,6 +133,7 @@ impl Control {
             }
             check_free(view, &own, &route)?;
             check_count(view, &own, 1, 0)?;
+            check_new_zones(view, &own, iter::once(route.zone_name.as_str()))?;
             check_worker_count(view, &own, &route)?;
             Ok(Decided::new(changed(&own, route.worker.clone(), Vec::new(), vec![route.clone()]), route.clone()))
         })

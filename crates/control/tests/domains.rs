@@ -5,7 +5,7 @@
 mod support;
 
 use selvedge_control::{
-    ACCOUNT_DOMAINS_MAX, ControlError, CustomDomain, DOMAINS_MAX, DomainInput, DomainOptions, ZONES_MAX,
+    ACCOUNT_DOMAINS_MAX, ControlError, CustomDomain, DOMAINS_MAX, DomainInput, DomainOptions, RouteInput, ZONES_MAX,
 };
 use serde_json::json;
 use support::{Machine, Platform, name};
@@ -64,6 +64,9 @@ async fn zones_that_custom_domains_bring_are_bounded() {
     upload(&platform, "last").await;
     let refused = give(&platform, "last", &["www.new.test".into()]).await.unwrap_err();
     assert!(matches!(refused, ControlError::TooMany { what: "zones", count_max: ZONES_MAX }), "{refused}");
+    let route = RouteInput { pattern: "new.test/*".into(), ..RouteInput::default() };
+    let refused = control.set_routes(caller, account, &name("last"), vec![route]).await.unwrap_err();
+    assert!(matches!(refused, ControlError::TooMany { what: "zones", .. }), "{refused}");
     // Another in a zone that is the account's already.
     give(&platform, "last", &["shop.z0-0.test".into()]).await.unwrap();
     assert_eq!(control.zones(caller, account).await.unwrap().len() as u64, ZONES_MAX);

@@ -45,6 +45,7 @@ mod secure;
 mod seldom;
 mod server;
 mod shares;
+mod sharing;
 mod site;
 mod slot;
 mod sockets;

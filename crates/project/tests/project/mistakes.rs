@@ -59,7 +59,7 @@ fn mistyped_values_name_place_key_expectation_and_find() {
         ),
         (
             r#""routes": [{ "pattern": "a.test", "custom_domain": true, "enabled": false }]"#,
-            "3:69: `routes[0].enabled` must be true: a domain that is not to answer is left out, found false",
+            "3:71: `routes[0].enabled` must be true: a domain that is not to answer is left out, found false",
         ),
         (r#""ai": true"#, "3:9: `ai` must be an object, found true"),
     ] {
