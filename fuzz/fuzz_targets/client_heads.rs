@@ -110,7 +110,7 @@ fn check_way(mut patterns: Vec<RoutePattern>, scheme: &str, host: &str, target: 
     for (at, pattern) in patterns.iter().enumerate() {
         table.set(site_of(at, pattern).into());
     }
-    let found = match table.find(scheme, host, target) {
+    let found = match table.find(None, scheme, host, target) {
         Found::Site(site) => Some(site.key.worker.as_str().to_owned()),
         _ => None,
     };
