@@ -16,6 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use selvedge_telemetry::Seldom;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
@@ -24,7 +25,6 @@ use tower_service::Service;
 use crate::body::{Pace, paced};
 use crate::error::{ApiError, code};
 use crate::secure::{Io, Secure};
-use crate::seldom::Seldom;
 use crate::stream::{Stream, bare_answer};
 use crate::throttle::network;
 

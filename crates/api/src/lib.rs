@@ -24,7 +24,6 @@ mod page;
 mod router;
 mod routes;
 mod secure;
-mod seldom;
 mod server;
 mod socket;
 mod state;

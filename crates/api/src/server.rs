@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use selvedge_telemetry::Seldom;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::connection::{self, Addresses, Serving};
 use crate::router::router;
 use crate::secure::Secure;
-use crate::seldom::Seldom;
 use crate::state::ApiState;
 
 /// Connections at once.

@@ -15,10 +15,10 @@ use http_body::{Body, Frame};
 use parking_lot::{Mutex, const_mutex};
 use selvedge_assets::{Coding, Decoder, Encoder, forbids_transform, vary_by_coding, weaken};
 use selvedge_model::AccountId;
+use selvedge_telemetry::Seldom;
 
 use crate::body::{BodyError, EdgeBody};
 use crate::pages;
-use crate::seldom::Seldom;
 
 /// Smaller bodies are not worth compressing, in bytes: as on the platform.
 const GZIP_BYTES_MIN: u64 = 48;

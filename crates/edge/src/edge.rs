@@ -12,7 +12,6 @@ use selvedge_outbound::Outbound;
 use selvedge_runner::{Reports, Runners};
 
 use crate::deployed::Deployed;
-use crate::inside;
 use crate::instance::Instance;
 use crate::pool::{NoInstance, Pool};
 use crate::rate_limits::RateLimits;
@@ -357,8 +356,8 @@ impl Edge {
     }
 
     /// What answers at a host, given without its port: to the worker that asks, where this is an answer to one.
-    pub(crate) fn find(&self, scheme: &str, host: &str, path: &str) -> Found {
-        self.table.read().find(inside::asker().as_ref(), scheme, host, path)
+    pub(crate) fn find(&self, asker: Option<&WorkerKey>, scheme: &str, host: &str, path: &str) -> Found {
+        self.table.read().find(asker, scheme, host, path)
     }
 
     /// The worker of that key.

@@ -30,15 +30,10 @@ const WORKER: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2a06, 0x98c0, 0x3600, 0, 0, 0,
 /// <https://developers.cloudflare.com/workers/configuration/compatibility-flags/#global-fetch-strictly-public>.
 const AS_A_CLIENT: &str = "global_fetch_strictly_public";
 
-tokio::task_local! {
-    /// The worker that is answered; none where it asked as a client does.
-    static ASKER: Option<WorkerKey>;
-}
-
-/// The worker that the present request is of, as far as it matters to where the request is led.
-pub fn asker() -> Option<WorkerKey> {
-    ASKER.try_with(Option::clone).ok().flatten()
-}
+/// In a request that a worker makes: the worker, as far as it matters to where the request is led. Not there where it asks
+/// as a client does.
+#[derive(Clone)]
+pub struct Asker(pub WorkerKey);
 
 /// The hosts that an edge serves, for one of its events.
 pub struct Here<'a> {
@@ -71,12 +66,17 @@ impl Inside for Here<'_> {
 
     fn answer(&self, request: Request<InsideBody>) -> Answering<'_> {
         let (edge, calls) = (Arc::clone(self.edge), Arc::clone(self.calls));
-        let answered = ASKER.scope(self.asker().cloned(), answer(edge, calls, request));
+        let answered = answer(edge, calls, self.asker().cloned().map(Asker), request);
         Box::pin(async move { answered.await.map(BodyExt::boxed_unsync) })
     }
 }
 
-async fn answer(edge: Arc<Edge>, calls: Arc<Calls>, request: Request<InsideBody>) -> Response<EdgeBody> {
+async fn answer(
+    edge: Arc<Edge>,
+    calls: Arc<Calls>,
+    asker: Option<Asker>,
+    request: Request<InsideBody>,
+) -> Response<EdgeBody> {
     let (mut parts, body) = request.into_parts();
     if let Err(error) = calls.call() {
         return pages::plain(&parts.headers, StatusCode::LOOP_DETECTED, "too_many_calls", &error.to_string());
@@ -85,6 +85,9 @@ async fn answer(edge: Arc<Edge>, calls: Arc<Calls>, request: Request<InsideBody>
     // What the network asks of codings is not asked here.
     parts.headers.remove(header::ACCEPT_ENCODING);
     parts.extensions.insert(calls);
+    if let Some(asker) = asker {
+        parts.extensions.insert(asker);
+    }
     let body = ClientBody::inside(body);
     let inquiry = Inquiry { parts, body, upgrade: None, scheme, tls: TlsTerms::default(), client: WORKER };
     requests::serve(edge, inquiry).await

@@ -42,7 +42,6 @@ mod records;
 mod relay;
 mod requests;
 mod secure;
-mod seldom;
 mod server;
 mod shares;
 mod sharing;

@@ -9,6 +9,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use selvedge_assets::{Answer, AssetRequest, Decision};
 use selvedge_model::{Failure, LimitName};
+use selvedge_telemetry::Seldom;
 use serde_json::Value;
 
 use crate::body::EdgeBody;
@@ -23,10 +24,10 @@ use crate::edge::{Broken, Edge, RequestId};
 use crate::events;
 use crate::head::{self, AnswerHead, BadHead};
 use crate::hop_by_hop;
+use crate::inside::Asker;
 use crate::late::Late;
 use crate::pages::{self, About};
 use crate::pool::Pool;
-use crate::seldom::Seldom;
 use crate::sharing;
 use crate::site::{NewKey, Site};
 use crate::slot::NoVersion;
@@ -136,7 +137,8 @@ async fn target(edge: &Arc<Edge>, inquiry: &Inquiry, host: &str, id: RequestId) 
     let headers = &inquiry.parts.headers;
     let not_found = |message: &str| pages::plain(headers, StatusCode::NOT_FOUND, "no_worker", message);
     let wanted = inquiry.parts.uri.path_and_query().map_or("/", |wanted| wanted.as_str());
-    let (slot, new_key) = match edge.find(inquiry.scheme, host, wanted) {
+    let asker = inquiry.parts.extensions.get().map(|Asker(worker)| worker);
+    let (slot, new_key) = match edge.find(asker, inquiry.scheme, host, wanted) {
         Found::Site(site) => match site.choose(headers, id) {
             Some(chosen) => (chosen.slot, chosen.new_key),
             None => return Err(not_found(&format!("the worker {} has no deployed version", site.key.worker))),

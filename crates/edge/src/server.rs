@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime};
+use selvedge_telemetry::Seldom;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
@@ -16,7 +17,6 @@ use crate::connection::{self, Shared};
 use crate::edge::Edge;
 use crate::http3::{self, CONNECTIONS_MAX};
 use crate::secure::{self, Security};
-use crate::seldom::Seldom;
 
 /// How long a drain waits for the requests that it accepted, unless told otherwise.
 const DRAIN_MAX: Duration = Duration::from_secs(30);

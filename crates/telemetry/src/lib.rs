@@ -7,6 +7,7 @@
 //! - [`logs`]: the program's own log, as text or as JSON lines.
 //! - [`redacted`] and [`redacted_url`]: requests as they may be shown to whoever reads logs: without credentials;
 //!   [`hidden`]: what they leave out.
+//! - [`Seldom`]: keeps a warning that an outsider can cause from filling the log.
 //!
 //! Nothing here blocks or fails an event: recording takes short locks, never waits for a reader, and every queue is
 //! bounded. When nobody watches, [`Tails::wants`] costs one atomic load.
@@ -16,8 +17,10 @@ mod log_lines;
 pub mod logs;
 mod metrics;
 mod redaction;
+mod seldom;
 mod tails;
 
 pub use metrics::{METRICS_CONTENT_TYPE, Metrics};
 pub use redaction::{REDACTED, hidden, redacted, redacted_url};
+pub use seldom::Seldom;
 pub use tails::{Filters, TailError, TailMessages, TailSession, Tails};

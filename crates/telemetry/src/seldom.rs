@@ -8,8 +8,10 @@ use parking_lot::{Mutex, const_mutex};
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// When one kind of warning is due.
+#[derive(Default)]
 pub struct Seldom(Mutex<Given>);
 
+#[derive(Default)]
 struct Given {
     last: Option<Instant>,
     /// Causes since then, for which nothing was said.
@@ -19,6 +21,7 @@ struct Given {
 // === impl Seldom ===
 
 impl Seldom {
+    /// One for which there was no cause yet.
     pub const fn new() -> Self {
         Self(const_mutex(Given { last: None, unsaid: 0 }))
     }
